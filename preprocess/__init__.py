@@ -1,0 +1,79 @@
+"""From a recording to the bytes worth sending: probe it, decide, prepare it.
+
+    info = await probe("meeting.mp4")
+    decision = decide(info, "auto")
+    artifact = await prepare(info, decision, spool_folder, ffmpeg=find_ffmpeg())
+
+Useful alone: this package knows nothing of uploading. Media is hostile input, so libav and ffmpeg only run
+in child processes with limits, a whitelist of formats, and no network.
+"""
+
+from .decide import Decision, Wish, decide
+from .errors import (
+    Empty,
+    Encrypted,
+    NoAudio,
+    NoSpace,
+    NotFound,
+    NotMedia,
+    NotRegular,
+    OutputDenied,
+    PreprocessError,
+    RecordingError,
+    SourceChanged,
+    ToolCrashed,
+    ToolError,
+    ToolHung,
+    ToolKilled,
+    ToolMissing,
+    Truncated,
+    Unreadable,
+    Unsupported,
+    WishError,
+)
+from .ffmpeg_binary import Ffmpeg, find_ffmpeg
+from .identity import SourceIdentity, identity
+from .media import MediaInfo, StreamInfo
+from .prepare import Artifact, prepare
+from .probe import probe
+from .progress import Progress
+from .recipes import RECIPES, Recipe, RecipeName
+
+__all__ = [
+    "RECIPES",
+    "Artifact",
+    "Decision",
+    "Empty",
+    "Encrypted",
+    "Ffmpeg",
+    "MediaInfo",
+    "NoAudio",
+    "NoSpace",
+    "NotFound",
+    "NotMedia",
+    "NotRegular",
+    "OutputDenied",
+    "PreprocessError",
+    "Progress",
+    "Recipe",
+    "RecipeName",
+    "RecordingError",
+    "SourceChanged",
+    "SourceIdentity",
+    "StreamInfo",
+    "ToolCrashed",
+    "ToolError",
+    "ToolHung",
+    "ToolKilled",
+    "ToolMissing",
+    "Truncated",
+    "Unreadable",
+    "Unsupported",
+    "Wish",
+    "WishError",
+    "decide",
+    "find_ffmpeg",
+    "identity",
+    "prepare",
+    "probe",
+]

@@ -1,0 +1,134 @@
+"""Child processes that never outlive us: leashed, in a session of their own, killed as a group."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from .errors import ToolHung
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from anyio.abc import ByteReceiveStream, Process
+
+_LEASH = Path(__file__).with_name("leash.py")
+_STDERR_LINES = 200  # enough for a cause and its consequences; the rest of a flood says the same again
+_STDERR_LINE_BYTES = 1000  # a line without end must not fill memory
+_ANSWER_BYTES = 4 << 20  # a child answers in kilobytes; more is a fault
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Resource limits of a child.
+
+    Attributes:
+        cpu_s: Processor seconds before it is killed.
+        memory_bytes: Address space; 2 GiB was enough for every recipe.
+        open_files: File descriptors.
+    """
+
+    cpu_s: int
+    memory_bytes: int = 2 << 30
+    open_files: int = 64
+
+    def arguments(self) -> list[str]:
+        """The limits as `leash.py` reads them; no child may write a file or dump its memory."""
+        limits = {"CPU": self.cpu_s, "NOFILE": self.open_files, "CORE": 0, "FSIZE": 0}
+        if sys.platform == "linux":
+            limits["AS"] = self.memory_bytes
+        return [f"{name}={number}" for name, number in limits.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a child ended: exit status (negative: the signal), its output and its last words."""
+
+    status: int
+    output: bytes
+    last_words: tuple[str, ...]
+
+
+@asynccontextmanager
+async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[int] = ()) -> AsyncIterator[Process]:
+    """Run `command` (its first item an absolute path) with pipes for its output and nothing to read.
+
+    However the block is left, the child and everything it started is dead afterwards. SIGKILL on
+    purpose: asked politely, ffmpeg finishes a valid but short file that looks complete.
+    """
+    leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *limits.arguments(), "--"]
+    process = await anyio.open_process(
+        [*leash, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            _kill_group(process)
+            await process.aclose()
+
+
+def _kill_group(process: Process) -> None:
+    # Until its leader is reaped the group's number cannot be given to anyone else.
+    if process.returncode is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+async def drain_lines(stream: ByteReceiveStream, lines: deque[str]) -> None:
+    """Read `stream` to its end, keeping the last lines in `lines`."""
+    rest = b""
+    async for chunk in stream:
+        *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        lines.extend(line[:_STDERR_LINE_BYTES].decode(errors="replace") for line in whole if line.strip())
+        rest = rest[:_STDERR_LINE_BYTES]
+    if rest.strip():
+        lines.append(rest.decode(errors="replace"))
+
+
+def last_words() -> deque[str]:
+    """An empty, bounded list for `drain_lines`."""
+    return deque(maxlen=_STDERR_LINES)
+
+
+async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float) -> Answer:
+    """Run `command` to its end and return what it said.
+
+    Raises:
+        ToolHung: It did not end within `timeout_s`; it has been killed.
+    """
+    output = bytearray()
+    words = last_words()
+    with anyio.move_on_after(timeout_s) as patience:
+        async with leashed(command, limits) as process, anyio.create_task_group() as tasks:
+            if process.stdout is None or process.stderr is None:  # pragma: no cover -- both are pipes
+                raise AssertionError
+            tasks.start_soon(drain_lines, process.stderr, words)
+            async for chunk in process.stdout:
+                output += chunk[: _ANSWER_BYTES - len(output)]
+            await process.wait()
+    if patience.cancelled_caught:
+        raise ToolHung(f"{Path(command[0]).name} did not answer within {timeout_s:g} s.")
+    return Answer(_status(process), bytes(output), tuple(words))
+
+
+def _status(process: Process) -> int:
+    if process.returncode is None:  # pragma: no cover -- it was waited for
+        raise AssertionError
+    return process.returncode

@@ -1,0 +1,46 @@
+"""Start a program on a leash: it dies with its parent and within its limits.
+
+Run as a script, `leash.py <parent pid> <limit>=<number>... -- <program> <argument>...`; it replaces itself
+by the program. A script of its own rather than a `preexec_fn`, because code between fork and exec of a
+process with threads may deadlock. It uses nothing but the standard library, so that it starts in
+milliseconds with `python -I -S`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+CANNOT_EXECUTE = 127  # what a shell answers when the program cannot be started
+
+
+def main(arguments: list[str]) -> int:
+    """Apply the limits and become the program; returns only if it cannot be started."""
+    split = arguments.index("--")
+    parent, *limits = arguments[:split]
+    command = arguments[split + 1 :]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):
+        # The parent died before it was tied to us: nobody waits for this program any more.
+        return CANNOT_EXECUTE
+    for limit in limits:
+        name, _, number = limit.partition("=")
+        which = getattr(resource, f"RLIMIT_{name}", None)
+        if which is not None:
+            _, hard = resource.getrlimit(which)
+            value = int(number) if hard == resource.RLIM_INFINITY else min(int(number), hard)
+            resource.setrlimit(which, (value, value))
+    try:
+        os.execv(command[0], command)  # noqa: S606 -- replacing this process without a shell is the purpose
+    except OSError as error:
+        print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 -- its only voice
+    return CANNOT_EXECUTE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

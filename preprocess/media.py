@@ -1,0 +1,142 @@
+"""What a probe says about a recording, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import NoAudio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Demuxers that may open a recording. Playlists and scripts (hls, dash, concat) are left out on purpose:
+# an `ffconcat` script named .mp4 makes libavformat read whatever file it names, even when only the
+# `file` protocol is allowed.
+FORMAT_WHITELIST = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
+    "mp3,mpeg,mpegts,mxf,ogg,tta,voc,w64,wav,wv"
+)
+
+# Containers whose packets carry trustworthy time stamps. Only these get their gaps filled: on raw streams
+# the same filter doubles the length of a damaged file.
+_TIMESTAMPED = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "asf", "avi", "flv", "mxf"})
+
+# Raw streams have no header that states a length; libavformat guesses one from the bit rate.
+_LENGTH_GUESSED = frozenset({"aac", "ac3", "eac3", "mp3", "amr", "mpeg"})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream of a recording. Unknown numbers are None.
+
+    Attributes:
+        index: Its number within the container, as in ffmpeg's `-map 0:<index>`.
+        kind: `audio`, `video`, `subtitle`, `data` or `attachment`.
+        codec: libavcodec's name, such as `aac`; empty where it has none.
+        sample_rate_hz: Samples per second of an audio stream.
+        channels: Audio channels.
+        language: The language tag as written in the file.
+        default: Whether the container marks it as the one to play.
+        attached_picture: Whether it is a cover image that only looks like a video stream.
+        start_s: Time stamp of its first packet, in seconds.
+        duration_s: Its own length in seconds, not the container's.
+        bit_rate: Bits per second, as the container states it.
+        width: Pixels of a video stream.
+        height: Pixels of a video stream.
+    """
+
+    index: int
+    kind: str
+    codec: str
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    language: str | None = None
+    default: bool = False
+    attached_picture: bool = False
+    start_s: float | None = None
+    duration_s: float | None = None
+    bit_rate: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What is known about a recording after a probe. Unknown numbers are None.
+
+    Attributes:
+        path: Absolute path of the recording.
+        size_bytes: Its size when it was probed.
+        format_name: libavformat's demuxer name, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+        duration_s: The container's length in seconds.
+        start_s: The container's first time stamp in seconds.
+        bit_rate: Bits per second over the whole file.
+        streams: All streams in the container's order.
+        warnings: Sentences about what looks wrong but does not stop us.
+    """
+
+    path: Path
+    size_bytes: int
+    format_name: str
+    duration_s: float | None
+    start_s: float | None
+    bit_rate: int | None
+    streams: tuple[StreamInfo, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def audio_streams(self) -> tuple[StreamInfo, ...]:
+        """Streams that can be decoded to sound: a rate and channels are known."""
+        return tuple(s for s in self.streams if s.kind == "audio" and s.sample_rate_hz and s.channels)
+
+    @property
+    def audio(self) -> StreamInfo:
+        """The audio stream to transcribe: the default one, else the first.
+
+        Raises:
+            NoAudio: There is none. `probe` never returns such a recording.
+        """
+        streams = self.audio_streams
+        if not streams:
+            raise NoAudio(f"{self.path.name!r} has no audio track.", hint="Check that sound was being recorded.")
+        return next((s for s in streams if s.default), streams[0])
+
+    @property
+    def video(self) -> StreamInfo | None:
+        """The first moving picture; cover images are not one."""
+        return next((s for s in self.streams if s.kind == "video" and not s.attached_picture), None)
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there is a moving picture."""
+        return self.video is not None
+
+    @property
+    def demuxers(self) -> frozenset[str]:
+        """The names in `format_name`, one by one."""
+        return frozenset(self.format_name.split(","))
+
+    @property
+    def is_timestamped(self) -> bool:
+        """Whether gaps in the audio can be seen, and filled, by its time stamps."""
+        return bool(self.demuxers & _TIMESTAMPED)
+
+    @property
+    def audio_offset_s(self) -> float:
+        """How long after the container's start the chosen audio begins, in seconds."""
+        if not self.is_timestamped or self.audio.start_s is None or self.start_s is None:
+            return 0.0
+        return max(0.0, self.audio.start_s - self.start_s)
+
+    @property
+    def audio_length_s(self) -> float | None:
+        """Length of the audio on the recording's time line, in seconds, silence before it included."""
+        if self.audio.duration_s is not None:
+            return self.audio_offset_s + self.audio.duration_s
+        return self.duration_s
+
+    @property
+    def length_is_guessed(self) -> bool:
+        """Whether the length follows from a bit rate rather than from a header."""
+        return bool(self.demuxers & _LENGTH_GUESSED)

@@ -1,0 +1,98 @@
+"""From a path to what is known about the recording there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+
+from .child import Answer, Limits, ask
+from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Unreadable, Unsupported
+from .media import FORMAT_WHITELIST, MediaInfo, StreamInfo
+from .source import admit, reject_url
+
+_CHILD = Path(__file__).with_name("probe_child.py")
+_CPU_S = 30  # a probe takes milliseconds; this stops one that spins
+
+
+async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> MediaInfo:
+    """Find out what a recording is, without decoding all of it and without trusting it.
+
+    The file is checked and sniffed here; libav then looks into it in a child process that may use no
+    network, no other file, and is killed after `timeout_s` seconds or when this call is cancelled.
+
+    Raises:
+        RecordingError: It is missing, unreadable, not media, cut, encrypted or without sound.
+        ToolCrashed: The child died on it.
+        ToolHung: The child did not answer in time.
+    """
+    name = os.fspath(path)
+    reject_url(name)
+    recording = Path(name).absolute()
+    size_bytes = await anyio.to_thread.run_sync(partial(admit, recording))
+    # -P: a file beside the script, or in the current folder, must not stand in for a module.
+    command = [sys.executable, "-P", str(_CHILD), "look", str(recording), FORMAT_WHITELIST]
+    try:
+        answer = await ask(command, Limits(cpu_s=_CPU_S), timeout_s=timeout_s)
+    except ToolHung as error:
+        raise ToolHung(
+            f"Looking into {recording.name!r} took longer than {timeout_s:g} s.",
+            hint="Is its disk still there and awake? Try again.",
+        ) from error
+    facts = _facts(recording, answer)
+    if "error" in facts:
+        raise _refusal(recording, str(facts["error"]), str(facts["text"]))
+    info = _media_info(recording, size_bytes, facts)
+    _check_audio(info)
+    return info
+
+
+def _facts(recording: Path, answer: Answer) -> dict[str, Any]:
+    try:
+        facts = json.loads(answer.output)
+    except ValueError as error:
+        words = answer.last_words[-1] if answer.last_words else "no message"
+        raise ToolCrashed(
+            f"Looking into {recording.name!r} failed (exit status {answer.status}: {words}).",
+            hint="Try `--recipe as-is` to send the file unchanged.",
+        ) from error
+    return cast("dict[str, Any]", facts)
+
+
+def _refusal(recording: Path, kind: str, text: str) -> NotMedia | Unreadable:
+    if kind in {"PermissionError", "OSError", "FileNotFoundError"}:
+        return Unreadable(f"{recording.name!r} cannot be read: {text}.", hint="Check the file and its disk.")
+    return NotMedia(
+        f"{recording.name!r} is not an audio or video file of a known kind.",
+        hint="Play it to check that it is the right file; if it plays, convert it to WAV or MP4.",
+    )
+
+
+def _media_info(recording: Path, size_bytes: int, facts: dict[str, Any]) -> MediaInfo:
+    return MediaInfo(
+        path=recording,
+        size_bytes=size_bytes,
+        format_name=facts["format"],
+        duration_s=facts["duration_s"],
+        start_s=facts["start_s"],
+        bit_rate=facts["bit_rate"],
+        streams=tuple(StreamInfo(**stream) for stream in facts["streams"]),
+    )
+
+
+def _check_audio(info: MediaInfo) -> None:
+    if info.audio_streams:
+        return
+    name = info.path.name
+    if any(stream.kind == "audio" for stream in info.streams):
+        raise Unsupported(
+            f"{name!r} has an audio track, but nothing in it can be decoded.",
+            hint="Play it to check it; if it plays, convert it to WAV.",
+        )
+    raise NoAudio(f"{name!r} has no audio track.", hint="Check that sound was being recorded.")

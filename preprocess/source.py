@@ -1,0 +1,132 @@
+"""Is this path a recording that may be opened? Everything that can be said before libav sees a byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from .errors import (
+    Empty,
+    Encrypted,
+    NotFound,
+    NotMedia,
+    NotRegular,
+    RecordingError,
+    Truncated,
+    Unreadable,
+)
+from .isobmff import looks_like_isobmff, read_boxes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HEAD_BYTES = 4096
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+_PLAYLIST = "a playlist, not a recording"
+_SIGNATURES = (
+    (re.compile(rb"(\xef\xbb\xbf)?\s*#EXTM3U"), _PLAYLIST),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*ffconcat version"), _PLAYLIST),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(MPD|SmoothStreamingMedia)\b"), _PLAYLIST),
+    (re.compile(rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|BM....\x00\x00\x00\x00|RIFF....WEBP", re.DOTALL), "a picture"),
+    (re.compile(rb"%PDF-"), "a PDF document"),
+    (re.compile(rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!"), "an archive"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)", re.IGNORECASE), "a web page"),
+)
+
+
+def admit(path: Path) -> int:
+    """Check that `path` is a readable, regular file that may be a recording; return its size in bytes.
+
+    Blocks on the disk, never on a pipe.
+
+    Raises:
+        RecordingError: It is not; the subclass says why.
+    """
+    _check_kind(path)
+    try:
+        with open_without_blocking(path) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # swapped since the look above
+                raise NotRegular(f"{path.name!r} is not a regular file.")
+            if status.st_size == 0:
+                raise Empty(f"{path.name!r} is empty.", hint="Check that the recorder saved it, and copy it again.")
+            _check_content(path, file)
+            return status.st_size
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def open_without_blocking(path: Path) -> BinaryIO:
+    """Open a file for reading; a pipe put in its place does not make us wait for a writer."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def _check_kind(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _refused(path, error) from error
+    for is_kind, what in _KINDS:
+        if is_kind(mode):
+            hint = "Name one file." if what == "a directory" else "Save the recording to a file first."
+            raise NotRegular(f"{path.name!r} is {what}, not a file.", hint=hint)
+
+
+def _refused(path: Path, error: OSError) -> RecordingError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return _not_found(path)
+    reason = error.strerror or str(error)
+    return Unreadable(f"{path.name!r} cannot be read: {reason}.", hint="Check the file's permissions and its disk.")
+
+
+def _not_found(path: Path) -> NotFound:
+    if path.is_symlink():
+        return NotFound(
+            f"{path.name!r} is a link to {os.readlink(path)!r}, which does not exist.",  # noqa: PTH115 -- as written
+            hint="Is the disk it points to connected?",
+        )
+    return NotFound(f"{str(path)!r} does not exist.", hint="Check the name and the folder.")
+
+
+def reject_url(name: str) -> None:
+    """Refuse an address where a file is expected, in words that say so.
+
+    Raises:
+        NotFound: `name` is a URL and no file has that name.
+    """
+    if _URL.match(name) and not os.path.lexists(name):
+        raise NotFound(f"{name!r} is an address, not a file.", hint="Download the recording and name the file.")
+
+
+def _check_content(path: Path, file: BinaryIO) -> None:
+    head = file.read(_HEAD_BYTES)
+    for signature, what in _SIGNATURES:
+        if signature.match(head):
+            raise NotMedia(f"{path.name!r} is {what}.", hint="Name the audio or video file itself.")
+    if looks_like_isobmff(head):
+        _check_boxes(path, file)
+
+
+def _check_boxes(path: Path, file: BinaryIO) -> None:
+    boxes = read_boxes(file)
+    if boxes.is_protected:
+        raise Encrypted(
+            f"{path.name!r} is protected by DRM and cannot be decoded.",
+            hint="Export it without protection from the program that made it.",
+        )
+    if not boxes.has_index:
+        raise Truncated(
+            f"{path.name!r} has no index (moov): it was not finalised or the copy is incomplete.",
+            hint="Copy it again from the recorder; if it is the same there, a repair tool such as untrunc may help.",
+        )
