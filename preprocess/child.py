@@ -17,7 +17,7 @@ import anyio
 from .errors import ToolHung
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from anyio.abc import ByteReceiveStream, Process
 
@@ -91,15 +91,17 @@ def _kill_group(process: Process) -> None:
             return
 
 
-async def drain_lines(stream: ByteReceiveStream, lines: deque[str]) -> None:
-    """Read `stream` to its end, keeping the last lines in `lines`."""
+async def drain_lines(stream: ByteReceiveStream, take: Callable[[str], None]) -> None:
+    """Read `stream` to its end, handing over its lines one by one."""
     rest = b""
     async for chunk in stream:
         *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-        lines.extend(line[:_STDERR_LINE_BYTES].decode(errors="replace") for line in whole if line.strip())
+        for line in whole:
+            if line.strip():
+                take(line[:_STDERR_LINE_BYTES].decode(errors="replace"))
         rest = rest[:_STDERR_LINE_BYTES]
     if rest.strip():
-        lines.append(rest.decode(errors="replace"))
+        take(rest.decode(errors="replace"))
 
 
 def last_words() -> deque[str]:
@@ -119,7 +121,7 @@ async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float) -> An
         async with leashed(command, limits) as process, anyio.create_task_group() as tasks:
             if process.stdout is None or process.stderr is None:  # pragma: no cover -- both are pipes
                 raise AssertionError
-            tasks.start_soon(drain_lines, process.stderr, words)
+            tasks.start_soon(drain_lines, process.stderr, words.append)
             async for chunk in process.stdout:
                 output += chunk[: _ANSWER_BYTES - len(output)]
             await process.wait()

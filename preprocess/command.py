@@ -19,7 +19,8 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     """The command that encodes `info` to standard output and reports to `progress_fd`.
 
     Streams are always chosen by us: left to itself, ffmpeg adds the cover image as a video track and takes
-    the audio track with the highest rate.
+    the audio track with the highest rate. The log is verbose, each line with its level, because only
+    there the resampler tells how much silence it put in.
     """
     # Imported late: it takes 30 ms and only encoding needs it.
     import ffmpeg as builder
@@ -30,7 +31,7 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
         streams.insert(0, source[str(info.video.index)])
     output = builder.output(*streams, "pipe:1", **_output_options(info, recipe))
     node = output.global_args(
-        *("-nostdin", "-hide_banner", "-nostats", "-v", "error"),
+        *("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose"),
         *("-progress", f"pipe:{progress_fd}", "-stats_period", str(_PROGRESS_PERIOD_S)),
     )
     return cast("list[str]", builder.compile(node, cmd=ffmpeg.path, overwrite_output=True))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import anyio
 import anyio.to_thread
 
-from .child import Answer, Limits, drain_lines, last_words, leashed
+from .child import Answer, Limits, drain_lines, leashed
 from .errors import PreprocessError, ToolHung
+from .log import Log
 from .progress import Progress, ProgressReader
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Encoding:
         hang_s: float = HANG_S,
     ) -> None:
         self.reader = ProgressReader()
+        self._log = Log()
         self._partial = partial
         self._total_s = total_s
         self._report = report
@@ -52,6 +54,11 @@ class Encoding:
         self._hung = False
         self._failure: PreprocessError | None = None
 
+    @property
+    def filled_samples(self) -> int:
+        """Samples of silence, at the source's rate, that were put where no sound could be read."""
+        return self._log.filled_samples
+
     async def run(self, command: Callable[[int], list[str]], limits: Limits) -> Answer:
         """Run `command(progress_fd)` to its end; `output` of the answer is empty, it is in the file.
 
@@ -60,7 +67,6 @@ class Encoding:
             NoSpace: The growing file cannot grow.
             OutputDenied: The same for another reason.
         """
-        words = last_words()
         status = -1
         with _progress_pipe() as (read_fd, writer):
             write_fd = writer.fileno()
@@ -70,7 +76,7 @@ class Encoding:
                     watched.start_soon(self._watch, watched.cancel_scope)
                     async with anyio.create_task_group() as tasks:
                         if process.stderr is not None:
-                            tasks.start_soon(drain_lines, process.stderr, words)
+                            tasks.start_soon(drain_lines, process.stderr, self._log.take)
                         tasks.start_soon(self._follow, read_fd)
                         if not await self._pump(process):
                             tasks.cancel_scope.cancel()
@@ -84,7 +90,7 @@ class Encoding:
                 f"ffmpeg made no progress for {self._hang_s:g} s and was stopped.",
                 hint="Is the recording's disk still there? Run the same command again.",
             )
-        return Answer(status, b"", tuple(words))
+        return Answer(status, b"", tuple(self._log.words))
 
     async def _pump(self, process: Process) -> bool:
         """Move output into the file; False if the file would not take it."""
@@ -100,6 +106,7 @@ class Encoding:
                     await anyio.to_thread.run_sync(self._partial.sync)
                     synced_at = anyio.current_time()
                 self._waiting = True
+            await anyio.to_thread.run_sync(self._partial.sync)
         except PreprocessError as error:
             self._failure = error
             return False

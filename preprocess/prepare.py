@@ -15,6 +15,7 @@ from .diagnosis import diagnose
 from .encode import Encoding
 from .errors import NoSpace, SourceChanged, ToolCrashed, Unsupported
 from .identity import identity
+from .recipes import RECIPES
 from .spool import Making, Partial, Record, Spool
 from .verify import compare, measure_s
 
@@ -115,8 +116,8 @@ async def prepare(
     if record is None:
         await anyio.to_thread.run_sync(_make_room, spool, decision.estimated_bytes)
         with spool.partial() as growing:
-            await _fill(info, recipe, growing, ffmpeg, report)
-            record = await _prove(info, making, growing, recipe)
+            filled_samples = await _fill(info, recipe, growing, ffmpeg, report)
+            record = await _prove(info, making, growing, filled_samples)
             await anyio.to_thread.run_sync(spool.seal, growing, record, recipe.suffix)
     return _artifact(spool, recipe, record, ffmpeg)
 
@@ -127,10 +128,12 @@ async def _fill(
     growing: Partial,
     ffmpeg: Ffmpeg,
     report: Callable[[Progress], None] | None,
-) -> None:
+) -> int:
+    """Encode into `growing`; return how many samples had to be filled with silence."""
     encoding = Encoding(growing, total_s=info.audio_length_s, report=report)
     answer = await encoding.run(lambda fd: encode_command(info, recipe, ffmpeg, progress_fd=fd), _limits(info, recipe))
     _accept(info, encoding, answer, growing.size_bytes)
+    return encoding.filled_samples
 
 
 def _accept(info: MediaInfo, encoding: Encoding, answer: Answer, size_bytes: int) -> None:
@@ -142,16 +145,17 @@ def _accept(info: MediaInfo, encoding: Encoding, answer: Answer, size_bytes: int
         raise ToolCrashed(f"ffmpeg stopped before the end of {info.path.name!r}.", hint="Run the same command again.")
 
 
-async def _prove(info: MediaInfo, making: Making, growing: Partial, recipe: Recipe) -> Record:
+async def _prove(info: MediaInfo, making: Making, growing: Partial, filled_samples: int) -> Record:
     after = await anyio.to_thread.run_sync(partial(identity, info.path))
     if after != making.source:
         raise _changed(info)
     if growing.size_bytes == 0:
         raise _silent(info)
-    length_s = await measure_s(growing.path, recipe.suffix)
+    length_s = await measure_s(growing.path, RECIPES[making.recipe].suffix)
     if length_s <= 0:
         raise _silent(info)
-    return Record(making, growing.size_bytes, growing.digest(), length_s, compare(info, length_s))
+    warnings = compare(info, length_s, filled_samples)
+    return Record(making, growing.size_bytes, growing.digest(), length_s, warnings)
 
 
 def _limits(info: MediaInfo, recipe: Recipe) -> Limits:

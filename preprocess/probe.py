@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ import anyio.to_thread
 from .child import Answer, Limits, ask
 from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Unreadable, Unsupported
 from .media import FORMAT_WHITELIST, MediaInfo, StreamInfo
-from .source import admit, reject_url
+from .source import Admitted, admit
 
 _CHILD = Path(__file__).with_name("probe_child.py")
 _CPU_S = 30  # a probe takes milliseconds; this stops one that spins
@@ -32,10 +31,8 @@ async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Med
         ToolCrashed: The child died on it.
         ToolHung: The child did not answer in time.
     """
-    name = os.fspath(path)
-    reject_url(name)
-    recording = Path(name).absolute()
-    size_bytes = await anyio.to_thread.run_sync(partial(admit, recording))
+    admitted = await anyio.to_thread.run_sync(admit, os.fspath(path))
+    recording = admitted.path
     # -P: a file beside the script, or in the current folder, must not stand in for a module.
     command = [sys.executable, "-P", str(_CHILD), "look", str(recording), FORMAT_WHITELIST]
     try:
@@ -48,8 +45,8 @@ async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Med
     facts = _facts(recording, answer)
     if "error" in facts:
         raise _refusal(recording, str(facts["error"]), str(facts["text"]))
-    info = _media_info(recording, size_bytes, facts)
-    _check_audio(info)
+    info = _media_info(admitted, facts)
+    _check_audio(info, decodes=facts["decodes"])
     return info
 
 
@@ -74,23 +71,24 @@ def _refusal(recording: Path, kind: str, text: str) -> NotMedia | Unreadable:
     )
 
 
-def _media_info(recording: Path, size_bytes: int, facts: dict[str, Any]) -> MediaInfo:
+def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
     return MediaInfo(
-        path=recording,
-        size_bytes=size_bytes,
+        path=admitted.path,
+        size_bytes=admitted.size_bytes,
         format_name=facts["format"],
         duration_s=facts["duration_s"],
         start_s=facts["start_s"],
         bit_rate=facts["bit_rate"],
         streams=tuple(StreamInfo(**stream) for stream in facts["streams"]),
+        warnings=admitted.warnings,
     )
 
 
-def _check_audio(info: MediaInfo) -> None:
-    if info.audio_streams:
+def _check_audio(info: MediaInfo, *, decodes: bool) -> None:
+    if info.audio_streams and decodes:
         return
     name = info.path.name
-    if any(stream.kind == "audio" for stream in info.streams):
+    if info.audio_streams or any(stream.kind == "audio" for stream in info.streams):
         raise Unsupported(
             f"{name!r} has an audio track, but nothing in it can be decoded.",
             hint="Play it to check it; if it plays, convert it to WAV.",

@@ -2,18 +2,20 @@
 
 Run as a script, `probe_child.py look|measure <path> <demuxers>`; answers with one JSON object. It imports
 nothing of this package, so that only the standard library and PyAV are loaded. The answer is
-`{"format", "duration_s", …, "streams": […]}` for `look`, `{"end_s"}` for `measure`, and
+`{"format", "duration_s", …, "decodes", "streams": […]}` for `look`, `{"end_s"}` for `measure`, and
 `{"error": <class name>, "text": <libav's words>}` where libav gives up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import sys
 from typing import TYPE_CHECKING
 
 import av
-from av.audio import AudioStream
+from av.audio import AudioFrame, AudioStream
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video import VideoStream
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _PROBE_BYTES = 32 << 20  # a stream that has not shown itself within this is not worth more reading
+_TRIAL_PACKETS = 250  # 5 s of AAC or Opus
 _ANALYZE_US = 60_000_000  # the same in time, in microseconds: audio may begin late
 
 
@@ -46,8 +49,37 @@ def look(path: str, demuxers: str) -> dict[str, object]:
             "duration_s": _container_s(container.duration),
             "start_s": _container_s(container.start_time),
             "bit_rate": container.bit_rate or None,
+            "decodes": _decodes(container),
             "streams": [_describe(stream, container) for stream in container.streams],
         }
+
+
+def _decodes(container: InputContainer) -> bool:
+    """Whether some audio comes out at the start or in the middle.
+
+    Finds what headers hide: encryption, a missing decoder, noise that only looks like a stream.
+    """
+    if not container.streams.audio:
+        return False
+    audio = container.streams.best("audio") or container.streams.audio[0]
+    if _yields_sound(container, audio):
+        return True
+    if container.duration is None:
+        return False
+    try:
+        container.seek(container.duration // 2 + (container.start_time or 0))
+    except FFmpegError:
+        return False
+    return _yields_sound(container, audio)
+
+
+def _yields_sound(container: InputContainer, audio: Stream) -> bool:
+    # The iterator ends a damaged file early instead of raising, except for faults of the disk.
+    for packet in itertools.islice(container.demux(audio), _TRIAL_PACKETS):
+        with contextlib.suppress(FFmpegError):
+            if any(isinstance(frame, AudioFrame) and frame.samples for frame in packet.decode()):
+                return True
+    return False
 
 
 def measure(path: str, demuxers: str) -> dict[str, object]:

@@ -91,7 +91,9 @@ VIDEO = Recipe(
     options=_OPUS_SPEECH
     | {
         "ac": "1",
-        "vf": "scale=-2:'min(480,ih)',fps=10",
+        # Even height and 4:2:0, or x264 refuses the picture or players do.
+        "vf": "scale=-2:'trunc(min(480,ih)/2)*2',fps=10",
+        "pix_fmt": "yuv420p",
         "c:v": "libx264",
         "preset": "veryfast",
         "crf": "32",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from .errors import (
     Empty,
@@ -19,10 +21,8 @@ from .errors import (
 )
 from .isobmff import looks_like_isobmff, read_boxes
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _HEAD_BYTES = 4096
+_RIFF_UNKNOWN = 0xFFFF_FFFF
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _KINDS = (
@@ -45,14 +45,32 @@ _SIGNATURES = (
 )
 
 
-def admit(path: Path) -> int:
-    """Check that `path` is a readable, regular file that may be a recording; return its size in bytes.
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A file that may be opened as a recording.
+
+    Attributes:
+        path: Its absolute path.
+        size_bytes: Its size.
+        warnings: What its first bytes tell against it.
+    """
+
+    path: Path
+    size_bytes: int
+    warnings: tuple[str, ...]
+
+
+def admit(name: str) -> Admitted:
+    """Check that `name` is a readable, regular file that may be a recording.
 
     Blocks on the disk, never on a pipe.
 
     Raises:
         RecordingError: It is not; the subclass says why.
     """
+    if _URL.match(name) and not os.path.lexists(name):
+        raise NotFound(f"{name!r} is an address, not a file.", hint="Download the recording and name the file.")
+    path = Path(name).absolute()
     _check_kind(path)
     try:
         with open_without_blocking(path) as file:
@@ -61,8 +79,8 @@ def admit(path: Path) -> int:
                 raise NotRegular(f"{path.name!r} is not a regular file.")
             if status.st_size == 0:
                 raise Empty(f"{path.name!r} is empty.", hint="Check that the recorder saved it, and copy it again.")
-            _check_content(path, file)
-            return status.st_size
+            missing_bytes = _check_content(path, file)
+            return Admitted(path, status.st_size, _cut_warning(path, missing_bytes))
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -99,26 +117,22 @@ def _not_found(path: Path) -> NotFound:
     return NotFound(f"{str(path)!r} does not exist.", hint="Check the name and the folder.")
 
 
-def reject_url(name: str) -> None:
-    """Refuse an address where a file is expected, in words that say so.
-
-    Raises:
-        NotFound: `name` is a URL and no file has that name.
-    """
-    if _URL.match(name) and not os.path.lexists(name):
-        raise NotFound(f"{name!r} is an address, not a file.", hint="Download the recording and name the file.")
-
-
-def _check_content(path: Path, file: BinaryIO) -> None:
+def _check_content(path: Path, file: BinaryIO) -> int:
+    """Refuse what is not media; return how many bytes the file's own header says are missing."""
     head = file.read(_HEAD_BYTES)
     for signature, what in _SIGNATURES:
         if signature.match(head):
             raise NotMedia(f"{path.name!r} is {what}.", hint="Name the audio or video file itself.")
     if looks_like_isobmff(head):
-        _check_boxes(path, file)
+        return _check_boxes(path, file)
+    if head.startswith(b"RIFF"):
+        # Recorders that were stopped, and pipes, leave the size at 0 or at its largest value.
+        claimed = int.from_bytes(head[4:8], "little")
+        return 0 if claimed == _RIFF_UNKNOWN else max(0, claimed + 8 - os.fstat(file.fileno()).st_size)
+    return 0
 
 
-def _check_boxes(path: Path, file: BinaryIO) -> None:
+def _check_boxes(path: Path, file: BinaryIO) -> int:
     boxes = read_boxes(file)
     if boxes.is_protected:
         raise Encrypted(
@@ -130,3 +144,10 @@ def _check_boxes(path: Path, file: BinaryIO) -> None:
             f"{path.name!r} has no index (moov): it was not finalised or the copy is incomplete.",
             hint="Copy it again from the recorder; if it is the same there, a repair tool such as untrunc may help.",
         )
+    return boxes.missing_bytes
+
+
+def _cut_warning(path: Path, missing_bytes: int) -> tuple[str, ...]:
+    if missing_bytes == 0:
+        return ()
+    return (f"{path.name!r} is {missing_bytes:,} bytes shorter than its header says: the copy is incomplete.",)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from .recipes import RecipeName
+
 _SCHEMA = 1
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _COPY_BYTES = 1 << 20
@@ -45,7 +47,7 @@ class Making:
     """
 
     source: SourceIdentity
-    recipe: str
+    recipe: RecipeName
     arguments: tuple[str, ...]
     ffmpeg: tuple[str, str]
 

@@ -58,14 +58,28 @@ def _broken(reason: str) -> ToolCrashed:
     return ToolCrashed(f"ffmpeg's output is not whole: {reason}.", hint="Run the same command again.")
 
 
-def compare(info: MediaInfo, length_s: float) -> tuple[str, ...]:
-    """What to tell the user about an artifact of `length_s` seconds made from `info`; mostly nothing."""
+def compare(info: MediaInfo, length_s: float, filled_samples: int) -> tuple[str, ...]:
+    """What to tell the user about an artifact made from `info`; mostly nothing.
+
+    Args:
+        info: What the recording says of itself.
+        length_s: The artifact's measured length in seconds.
+        filled_samples: Silence put in where no sound could be read, in samples at the source's rate; a late
+            start of the audio is part of it.
+    """
     expected_s = info.audio_length_s
     if expected_s is None or info.length_is_guessed:
         return ()
+    tolerance_s = max(_TOLERANCE_S, _TOLERANCE_SHARE * expected_s)
     missing_s = expected_s - length_s
-    if abs(missing_s) <= max(_TOLERANCE_S, _TOLERANCE_SHARE * expected_s):
-        return ()
-    if missing_s < 0:
-        return (f"The recording is {-missing_s:.1f} s longer than its header says ({expected_s:.1f} s).",)
-    return (f"The recording is damaged or incomplete: {missing_s:.1f} s of {expected_s:.1f} s could not be read.",)
+    silent_s = filled_samples / (info.audio.sample_rate_hz or 1) - info.audio_offset_s
+    warnings = []
+    if missing_s > tolerance_s:
+        warnings.append(
+            f"The recording is damaged or incomplete: {missing_s:.1f} s of {expected_s:.1f} s could not be read."
+        )
+    elif missing_s < -tolerance_s:
+        warnings.append(f"The recording is {-missing_s:.1f} s longer than its header says ({expected_s:.1f} s).")
+    if silent_s > tolerance_s:
+        warnings.append(f"The recording has gaps: {silent_s:.1f} s in it hold no readable sound and stay silent.")
+    return tuple(warnings)
