@@ -1,0 +1,168 @@
+"""The documented upload: one multipart body with the recording in its field ``file``."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from anyio import to_thread
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from .append import too_long, write_all
+from .body import Body, End
+from .errors import Refusal
+from .headers import bad
+from .jobs import Accepted, Jobs, new_job_id
+from .store import Job
+
+_FIELD = b"file"
+_OTHER_FIELDS_BYTES = 1 << 20  # what the documented call does not know is dropped, within reason
+_OVERHEAD_BYTES = 64 << 10  # boundaries and part headers around the recording
+_UNNAMED = "recording"
+
+
+@dataclass(slots=True)
+class _Form:
+    """What a multipart parser reports, written to a file as it comes."""
+
+    file: int
+    size: int = 0
+    filename: str | None = None
+    ended: bool = False
+    _dropped: int = 0
+    _taking: bool = False
+    _name: bytes = b""
+    _value: bytes = b""
+    _headers: dict[bytes, bytes] = field(default_factory=dict)
+
+    def on_part_begin(self) -> None:
+        self._headers = {}
+        self._taking = False
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def on_headers_finished(self) -> None:
+        kind, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if kind != b"form-data" or options.get(b"name") != _FIELD:
+            return
+        if self.filename is not None:
+            raise bad("there are two fields named file")
+        self._taking = True
+        self.filename = options.get(b"filename", b"").decode("utf-8", "replace") or _UNNAMED
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._taking:
+            write_all(self.file, data[start:end], self.size, None)
+            self.size += end - start
+            return
+        self._dropped += end - start
+        if self._dropped > _OTHER_FIELDS_BYTES:
+            raise too_long(_OTHER_FIELDS_BYTES)
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+def _parser(content_type: str, form: _Form) -> MultipartParser:
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if kind != b"multipart/form-data" or not boundary:
+        raise bad("the body is not multipart/form-data")
+    try:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": form.on_part_begin,
+                "on_header_field": form.on_header_field,
+                "on_header_value": form.on_header_value,
+                "on_header_end": form.on_header_end,
+                "on_headers_finished": form.on_headers_finished,
+                "on_part_data": form.on_part_data,
+                "on_end": form.on_end,
+            },
+        )
+    except FormParserError as error:
+        raise bad("the boundary of the multipart body is malformed") from error
+
+
+@contextmanager
+def _incoming(folder: Path) -> Iterator[tuple[Path, int]]:
+    """A file for bytes that may yet come to nothing; its lock tells the sweeper that somebody writes it."""
+    path = folder / secrets.token_hex(16)
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path, file
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+class Single:
+    """Takes documented uploads."""
+
+    def __init__(self, incoming: Path, jobs: Jobs, max_bytes: int) -> None:
+        self._incoming = incoming
+        self._jobs = jobs
+        self._max_bytes = max_bytes
+
+    async def __call__(self, account: str, content_type: str, body: Body, key: str | None) -> Accepted:
+        """Stream a multipart body to the disk and make a job of its field ``file``.
+
+        Raises:
+            Refusal: 400 when the body is malformed or lacks the field, 408 when it does not arrive whole, 413 when it
+                is too long, 422 when the key stands for another recording, 507 when the disk is full.
+        """
+        known = None if key is None else await to_thread.run_sync(self._jobs.store.job_of_key, account, key)
+        if known is not None and known.upload is None:
+            return Accepted(known, replayed=True)
+        if body.length is not None and body.length > self._max_bytes + _OVERHEAD_BYTES:
+            raise too_long(self._max_bytes)
+        with _incoming(self._incoming) as (path, file):
+            form = _Form(file)
+            await self._receive(form, _parser(content_type, form), body)
+            job = Job(
+                id=new_job_id(),
+                account=account,
+                upload=None,
+                filename=form.filename or _UNNAMED,
+                size=form.size,
+            )
+            await to_thread.run_sync(_keep, file, path, self._jobs.path(job.id))
+            return await self._jobs.accept(job, key)
+
+    async def _receive(self, form: _Form, parser: MultipartParser, body: Body) -> None:
+        try:
+            async for piece in body.pieces():
+                await to_thread.run_sync(parser.write, piece)
+                if form.size > self._max_bytes:
+                    raise too_long(self._max_bytes)
+        except FormParserError as error:
+            raise bad("the multipart body is malformed") from error
+        if body.end is End.STOPPING:
+            told = {"Retry-After": "1"}
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping", headers=told)
+        if body.end is not End.COMPLETE:
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive")
+        if not form.ended:
+            raise bad("the multipart body ends before its last boundary")
+        if form.filename is None:
+            raise bad("the multipart body has no field named file")
+
+
+def _keep(file: int, path: Path, target: Path) -> None:
+    os.fsync(file)
+    path.rename(target)

@@ -1,0 +1,213 @@
+"""Resumable uploads: tus 1.0.0 with all its extensions but checksum-trailer (https://tus.io/protocols/resumable-upload)."""
+
+import shutil
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from . import concat
+from .append import CHECKSUM_MISMATCH, Mismatch, append, no_space, too_long
+from .body import body_of
+from .config import Config
+from .errors import Refusal
+from .headers import CHECKSUMS, bad, checksum, deferred, metadata, number
+from .store import Store, Upload
+from .uploads import Held, Uploads, name_of, new_id
+
+VERSION = "1.0.0"
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "creation-defer-length",
+    "checksum",
+    "concatenation",
+    "concatenation-unfinished",
+    "termination",
+    "expiration",
+)
+CHUNK_TYPE = "application/offset+octet-stream"
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Tus:
+    """The endpoints ``/v1/uploads`` and ``/v1/uploads/{id}``."""
+
+    def __init__(self, config: Config, store: Store, uploads: Uploads) -> None:
+        self._config = config
+        self._store = store
+        self._uploads = uploads
+
+    async def collection(self, request: Request) -> Response:
+        """Answer a call of ``/v1/uploads``."""
+        return await self._speak(request, {"POST": self._create})
+
+    async def upload(self, request: Request) -> Response:
+        """Answer a call of ``/v1/uploads/{id}``."""
+        return await self._speak(request, {"HEAD": self._head, "PATCH": self._patch, "DELETE": self._terminate})
+
+    async def _speak(self, request: Request, methods: dict[str, _Endpoint]) -> Response:
+        """Check the version, and answer with it whatever happens."""
+        if request.method == "OPTIONS":
+            return self._options()
+        own = {"Tus-Resumable": VERSION}
+        try:
+            if request.method not in methods:
+                allow = ", ".join([*methods, "OPTIONS"])
+                message = f"{request.method} is not for this resource"
+                raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, message, headers={"Allow": allow})
+            if request.headers.get("Tus-Resumable") != VERSION:
+                message = f"this server speaks tus {VERSION}; Tus-Resumable must say so"
+                raise Refusal(HTTPStatus.PRECONDITION_FAILED, message, headers={"Tus-Version": VERSION})
+            response = await methods[request.method](request)
+        except Refusal as refusal:
+            refusal.headers.update(own)
+            raise
+        except Mismatch:
+            reply = {"message": "the checksum is another; nothing was kept of these bytes"}
+            return JSONResponse(reply, CHECKSUM_MISMATCH, headers=own)
+        response.headers.update(own)
+        return response
+
+    def _options(self) -> Response:
+        headers = {
+            "Tus-Resumable": VERSION,
+            "Tus-Version": VERSION,
+            "Tus-Extension": ",".join(EXTENSIONS),
+            "Tus-Max-Size": str(self._config.max_upload_bytes),
+            "Tus-Checksum-Algorithm": ",".join(CHECKSUMS),
+        }
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+
+    async def _create(self, request: Request) -> Response:
+        upload_id = new_id()
+        upload = self._described(request, upload_id)
+        body = body_of(request.scope)
+        chunk = body.length or body.end is None
+        if chunk and (upload.kind == "final" or request.headers.get("Content-Type") != CHUNK_TYPE):
+            message = f"a body here is the upload's first bytes, as {CHUNK_TYPE}; a final upload has none"
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
+        headers = {"Location": f"{concat.PREFIX}{upload_id}"}
+        if upload.kind == "final":
+            members = concat.member_ids(request.headers["Upload-Concat"])
+            upload = await to_thread.run_sync(concat.create_final, self._uploads, self._store, upload, members)
+        else:
+            upload = await self._uploads.create(upload)
+            if chunk:
+                headers["Upload-Offset"] = str(await self._first_bytes(request, upload))
+        return Response(status_code=HTTPStatus.CREATED, headers=headers | self._expiry(upload))
+
+    def _described(self, request: Request, upload_id: str) -> Upload:
+        """Read what is to be created from the headers of a POST."""
+        headers = request.headers
+        kind = headers.get("Upload-Concat", "plain").partition(";")[0]
+        if kind not in {"plain", "partial", "final"}:
+            raise bad("Upload-Concat is neither partial nor final")
+        length = number(headers, "Upload-Length")
+        if kind == "final" and (length is not None or deferred(headers)):
+            raise bad("a final upload's length is that of its parts")
+        if kind != "final" and (length is None) is not deferred(headers):
+            raise bad("exactly one of Upload-Length and Upload-Defer-Length is needed")
+        self._check_room(length or 0)
+        return Upload(
+            name=name_of(upload_id),
+            account=request.scope["account"],
+            length=length,
+            metadata=metadata(headers),
+            kind=kind,
+            concat=concat.seal(headers["Upload-Concat"], upload_id) if kind == "final" else None,
+        )
+
+    def _check_room(self, length: int) -> None:
+        if length > self._config.max_upload_bytes:
+            raise too_long(self._config.max_upload_bytes)
+        if length > shutil.disk_usage(self._config.data).free:
+            raise no_space()
+
+    async def _first_bytes(self, request: Request, upload: Upload) -> int:
+        """Take the body of a creation; when it does not arrive whole, nobody learns the URL, so drop it."""
+        body = body_of(request.scope)
+        try:
+            async with self._uploads.hold(upload, body) as held:
+                await append(self._uploads, held, body, self._limit(upload), checksum(request.headers))
+                return held.offset
+        except (Refusal, Mismatch):
+            await self._uploads.remove(upload)
+            raise
+
+    async def _head(self, request: Request) -> Response:
+        upload_id: str = request.path_params["upload_id"]
+        upload = await self._uploads.find(request.scope["account"], upload_id)
+        headers = {"Cache-Control": "no-store"}
+        if upload.kind == "final":
+            upload = await to_thread.run_sync(concat.finish, self._store, upload)
+            headers["Upload-Concat"] = concat.unseal(upload.concat or b"", upload_id)
+            if upload.complete:
+                headers["Upload-Offset"] = str(upload.length)
+        else:
+            async with self._uploads.hold(upload) as held:
+                upload = held.upload
+                headers["Upload-Offset"] = str(held.offset)
+            if upload.kind == "partial":
+                headers["Upload-Concat"] = "partial"
+        if upload.length is not None:
+            headers["Upload-Length"] = str(upload.length)
+        elif upload.kind != "final":
+            headers["Upload-Defer-Length"] = "1"
+        if upload.metadata:
+            headers["Upload-Metadata"] = upload.metadata
+        return Response(status_code=HTTPStatus.OK, headers=headers | self._expiry(upload))
+
+    async def _patch(self, request: Request) -> Response:
+        upload = await self._uploads.find(request.scope["account"], request.path_params["upload_id"])
+        if upload.kind == "final":
+            raise Refusal(HTTPStatus.FORBIDDEN, "a final upload takes no bytes of its own")
+        if request.headers.get("Content-Type") != CHUNK_TYPE:
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the Content-Type of a PATCH is {CHUNK_TYPE}")
+        offset = number(request.headers, "Upload-Offset")
+        if offset is None:
+            raise bad("Upload-Offset is missing")
+        expected = checksum(request.headers)
+        body = body_of(request.scope)
+        async with self._uploads.hold(upload, body) as held:
+            if offset != held.offset:
+                told = {"Upload-Offset": str(held.offset)}
+                raise Refusal(HTTPStatus.CONFLICT, f"the upload stands at {held.offset}", headers=told)
+            await self._settle_length(held, request)
+            await append(self._uploads, held, body, self._limit(held.upload), expected)
+            headers = {"Upload-Offset": str(held.offset)}
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers | self._expiry(held.upload))
+
+    async def _settle_length(self, held: Held, request: Request) -> None:
+        """Take the ``Upload-Length`` that a PATCH may bring to a deferred upload.
+
+        Raises:
+            Refusal: 400 when it contradicts what is known, 413 when it is too long.
+        """
+        length = number(request.headers, "Upload-Length")
+        if length is None:
+            return
+        if held.upload.length not in {None, length}:
+            raise bad(f"Upload-Length is {held.upload.length} and cannot change")
+        if length < held.offset:
+            raise bad("Upload-Length is less than what is already here")
+        self._check_room(length - held.offset)
+        if held.upload.length is None:
+            await self._uploads.set_length(held, length)
+
+    async def _terminate(self, request: Request) -> Response:
+        upload = await self._uploads.find(request.scope["account"], request.path_params["upload_id"])
+        await self._uploads.remove(upload)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    def _limit(self, upload: Upload) -> int:
+        return self._config.max_upload_bytes if upload.length is None else upload.length
+
+    def _expiry(self, upload: Upload) -> dict[str, str]:
+        """``Upload-Expires``, which only unfinished uploads have."""
+        if upload.complete or not upload.touched_at:
+            return {}
+        return {"Upload-Expires": formatdate(upload.touched_at + self._config.unfinished_ttl_s, usegmt=True)}
