@@ -72,7 +72,7 @@ def _listen(config: Config) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         raise SetupError(f"cannot listen on {config.host} port {config.port}: {error}") from error
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 
@@ -95,7 +95,7 @@ def _stop_at_end_of_stdin(server: uvicorn.Server) -> None:
 
 
 async def _stop_with_parent(server: uvicorn.Server, parent: int) -> None:
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of a parent's end everywhere
         await anyio.sleep(_PARENT_EVERY_S)
     server.should_exit = True
 

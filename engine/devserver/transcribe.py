@@ -21,14 +21,13 @@ log = logging.getLogger("speechstream.transcribe")
 
 _LOOK_EVERY_S = 2.0  # for jobs and locks of other server processes; own jobs are announced
 _CRASHES_MAX = 2
-_REPLY_BYTES_MAX = 64 << 20
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 async def transcribe_for_ever(folder: Folder, jobs: Jobs) -> None:
     """Take jobs up, oldest first, whenever this process is the folder's transcriber."""
     with _lock_file(folder.transcriber_lock) as file:
-        while not _try_lock(file):
+        while not _try_lock(file):  # noqa: ASYNC110 - another process holds it; no event tells of its end
             await anyio.sleep(_LOOK_EVERY_S)
         while True:
             jobs.waiting = anyio.Event()
@@ -83,17 +82,20 @@ async def _ask_worker(path: Path) -> dict[str, str] | None:
     )
     try:
         output = await _read_all(process)
-        if await process.wait() != 0:
-            return None
-        reply: dict[str, str] = json.loads(output)
-        return reply
-    except ValueError:
-        return None
+        return _reply(output) if await process.wait() == 0 else None
     finally:
         with anyio.CancelScope(shield=True):
             if process.returncode is None:
                 process.kill()
             await process.aclose()
+
+
+def _reply(output: bytes) -> dict[str, str] | None:
+    try:
+        reply: dict[str, str] = json.loads(output)
+    except ValueError:
+        return None
+    return reply
 
 
 async def _read_all(process: Process) -> bytes:

@@ -55,14 +55,7 @@ class Tus:
             return self._options()
         own = {"Tus-Resumable": VERSION}
         try:
-            if request.method not in methods:
-                allow = ", ".join([*methods, "OPTIONS"])
-                message = f"{request.method} is not for this resource"
-                raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, message, headers={"Allow": allow})
-            if request.headers.get("Tus-Resumable") != VERSION:
-                message = f"this server speaks tus {VERSION}; Tus-Resumable must say so"
-                raise Refusal(HTTPStatus.PRECONDITION_FAILED, message, headers={"Tus-Version": VERSION})
-            response = await methods[request.method](request)
+            response = await _spoken_to(request, methods)(request)
         except Refusal as refusal:
             refusal.headers.update(own)
             raise
@@ -211,3 +204,18 @@ class Tus:
         if upload.complete or not upload.touched_at:
             return {}
         return {"Upload-Expires": formatdate(upload.touched_at + self._config.unfinished_ttl_s, usegmt=True)}
+
+
+def _spoken_to(request: Request, methods: dict[str, _Endpoint]) -> _Endpoint:
+    """The endpoint a request is for.
+
+    Raises:
+        Refusal: 405 for a method that is not for this resource, 412 for another version of tus.
+    """
+    if request.method not in methods:
+        allow = {"Allow": ", ".join([*methods, "OPTIONS"])}
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} is not for this resource", headers=allow)
+    if request.headers.get("Tus-Resumable") != VERSION:
+        message = f"this server speaks tus {VERSION}; Tus-Resumable must say so"
+        raise Refusal(HTTPStatus.PRECONDITION_FAILED, message, headers={"Tus-Version": VERSION})
+    return methods[request.method]
