@@ -99,15 +99,15 @@ def _told(status: int) -> Json:
 
 def _responses(good: int, errors: str, schema: str | None = None, headers: str = "") -> Json:
     """One success and the errors, which all say ``{"message": ...}``."""
-    told = {name: {"schema": _STRING, "required": True} for name in headers.split()}
+    told: Json = {name: {"schema": _STRING, "required": True} for name in headers.split()}
     success: Json = {"description": _STATUSES[good], "headers": told}
     if schema is not None:
         success["content"] = _json(schema)
     replies: Json = {str(good): success}
     for status in map(int, errors.split()):
         reply: Json = {"description": _STATUSES[status], "content": _json("Message")}
-        if told := _told(status):
-            reply["headers"] = told
+        if named := _told(status):
+            reply["headers"] = named
         replies[str(status)] = reply
     return replies
 

@@ -1,0 +1,92 @@
+"""Works through several recordings: one at a time on the line, all waiting at once, answers in the order given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ..errors import ExitCode, SpeechStreamError
+from .session import Reported, run, tell_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from ..client import Client
+    from .options import Common
+
+T = TypeVar("T")
+
+
+def each(
+    options: Common,
+    files: Sequence[Path],
+    transfer: Callable[[Client, Path], Awaitable[object]] | None,
+    finish: Callable[[Client, Path], Awaitable[T]],
+    show: Callable[[T], None],
+) -> None:
+    """For every file: `transfer` in turn, then `finish` beside the others; `show` the results in order.
+
+    A file that fails does not stop the others: each failure is told when it happens, and the command ends with the
+    exit code of the gravest.
+
+    Raises:
+        SpeechStreamError: the only file failed.
+        Reported: some of several failed.
+    """
+    import anyio
+
+    batch = _Batch(files, show)
+
+    async def one(client: Client, index: int, line: anyio.Semaphore) -> None:
+        try:
+            if transfer is not None:
+                async with line:
+                    await transfer(client, files[index])
+            batch.results[index] = await finish(client, files[index])
+        except SpeechStreamError as error:
+            if len(files) == 1:
+                raise
+            batch.failed(index, error)
+        batch.show_what_is_ready()
+
+    async def work(client: Client) -> None:
+        line = anyio.Semaphore(1)
+        if len(files) == 1:
+            return await one(client, 0, line)
+        async with anyio.create_task_group() as tasks:
+            for index in range(len(files)):
+                tasks.start_soon(one, client, index, line)
+        return None
+
+    run(options, work)
+    if batch.failures:
+        raise Reported(_gravest([error.exit_code for error in batch.failures.values()]))
+
+
+class _Batch(Generic[T]):
+    """Results and failures so far, shown in the order of the files."""
+
+    def __init__(self, files: Sequence[Path], show: Callable[[T], None]) -> None:
+        self.results: dict[int, T] = {}
+        self.failures: dict[int, SpeechStreamError] = {}
+        self._files = files
+        self._show = show
+        self._shown = 0
+
+    def failed(self, index: int, error: SpeechStreamError) -> None:
+        self.failures[index] = error
+        tell_error(error, about=str(self._files[index]))
+
+    def show_what_is_ready(self) -> None:
+        while self._shown in self.results or self._shown in self.failures:
+            if self._shown in self.results:
+                self._show(self.results[self._shown])
+            self._shown += 1
+
+
+def _gravest(codes: list[ExitCode]) -> ExitCode:
+    """Ours before the user's before what only needs another try."""
+    for code in (ExitCode.OURS, ExitCode.USER, ExitCode.RESUMABLE):
+        if code in codes:
+            return code
+    return codes[0]

@@ -1,0 +1,179 @@
+"""`speechstream doctor`: is everything that an upload needs in order?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from .options import Common, common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..config import Settings
+
+Verdict = Literal["ok", "warning", "error"]
+_LOW_SPACE_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `hint` is what to do about it."""
+
+    check: str
+    verdict: Verdict
+    message: str
+    hint: str | None = None
+
+
+@click.command(epilog="Example: speechstream doctor")
+@common("service", "output")
+def doctor(options: Common) -> None:
+    """Check this machine, the configuration and the service, and say what to do about each fault.
+
+    Sends nothing but one question of what the service offers.
+    """
+    from ..errors import ExitCode
+    from .results import print_json
+    from .session import Reported, answer_in_json, log_to_stderr
+
+    answer_in_json(options.json)
+    log_to_stderr(options.verbose)
+    worst = "ok"
+    for finding in _findings(options):
+        if options.json:
+            print_json(asdict(finding))
+        else:
+            click.echo(f"{finding.verdict:8} {finding.check}: {finding.message}")
+            if finding.hint:
+                click.echo(f"{'':8} hint: {finding.hint}")
+        if finding.verdict == "error":
+            worst = "error"
+    if worst == "error":
+        raise Reported(ExitCode.USER)
+
+
+def _findings(options: Common) -> Iterator[Finding]:
+    from .. import config
+    from ..errors import SpeechStreamError
+
+    yield _packages()
+    try:
+        settings = config.load()
+    except SpeechStreamError as error:
+        yield _failed("configuration", error)
+        return
+    yield Finding("configuration", "ok", f"{settings.config_path}{'' if settings.config_path.exists() else ' (none)'}")
+    for name, check in (("state", _state), ("ffmpeg", _ffmpeg)):
+        yield _guarded(name, check, settings)
+    if options.local:
+        yield _guarded("local service", _local, settings)
+        return
+    endpoint = options.endpoint or settings.endpoint
+    if not endpoint:
+        yield Finding(
+            "service", "error", "none is configured", "set SPEECHSTREAM_ENDPOINT to its address, or use --local"
+        )
+        return
+    yield _guarded("API key", lambda found: _key(found, endpoint), settings)
+    yield _guarded("service", lambda found: _service(found, endpoint), settings)
+
+
+def _guarded(name: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    from ..errors import SpeechStreamError
+
+    try:
+        return check(settings)
+    except SpeechStreamError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    return Finding(name, "error", str(error), getattr(error, "hint", None))
+
+
+def _packages() -> Finding:
+    """Other distributions may also bring an `engine` or `preprocess`; whichever came last overwrote the other."""
+    import engine
+    import preprocess
+
+    where = os.path.commonpath([str(engine.__file__), str(preprocess.__file__)])
+    python = ".".join(map(str, sys.version_info[:3]))
+    if not hasattr(preprocess, "probe"):
+        return Finding("packages", "error", f"another package's `preprocess` is in {where}", "install with pipx")
+    return Finding("packages", "ok", f"in {where}, Python {python}")
+
+
+def _state(settings: Settings) -> Finding:
+    from ..core.job import FINAL
+    from ..runtime.manifest import Manifest
+
+    with Manifest(settings.state_dir) as manifest:
+        manifest.check()
+        jobs = manifest.jobs()
+    unfinished = sum(job.state not in FINAL for job in jobs)
+    free = shutil.disk_usage(settings.state_dir).free
+    message = f"{settings.state_dir}: {len(jobs)} jobs, {unfinished} unfinished, {free / 1e9:.1f} GB free"
+    if free < _LOW_SPACE_BYTES:
+        return Finding("state", "warning", message, "free some space: preparing needs room for its artifact")
+    return Finding("state", "ok", message, "speechstream resume" if unfinished else None)
+
+
+def _ffmpeg(_: Settings) -> Finding:
+    import preprocess
+
+    try:
+        found = preprocess.find_ffmpeg()
+    except preprocess.PreprocessError as error:
+        return Finding("ffmpeg", "error", error.message, error.hint)
+    return Finding("ffmpeg", "ok", f"{found.version} at {found.path}")
+
+
+def _key(settings: Settings, endpoint: str) -> Finding:
+    from ..runtime.keys import find_key
+
+    key = find_key(settings, endpoint)
+    return Finding("API key", "ok", f"there is one ({len(key.reveal())} characters)")
+
+
+def _local(settings: Settings) -> Finding:
+    from ..runtime.local_service import missing_packages
+
+    missing = missing_packages()
+    if missing:
+        return Finding("local service", "error", f"needs {', '.join(missing)}", "pip install 'speechstream[local]'")
+    return Finding("local service", "ok", f"its data is in {settings.state_dir / 'service'}")
+
+
+def _service(_: Settings, endpoint: str) -> Finding:
+    import anyio
+
+    from ..faults import Fault
+    from ..runtime.clock import SystemClock
+    from ..runtime.exchange import Exchanger
+    from ..wire import tus
+    from ..wire.address import with_path
+
+    async def ask() -> Finding:
+        exchanger = Exchanger(SystemClock(), user_agent="speechstream-doctor")
+        try:
+            found = await exchanger.converse(tus.discover(with_path(endpoint, "uploads")))
+        except Fault as fault:
+            return Finding("service", "error", fault.message, "check the address and the network")
+        finally:
+            await exchanger.aclose()
+        if found is None:
+            return Finding(
+                "service", "warning", f"{endpoint} answers and takes no resumable uploads",
+                "an interrupted upload begins anew there",
+            )  # fmt: skip
+        return Finding(
+            "service", "ok", f"{endpoint} takes resumable uploads (tus: {', '.join(sorted(found.extensions))})"
+        )
+
+    return anyio.run(ask)

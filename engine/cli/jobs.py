@@ -1,0 +1,100 @@
+"""`speechstream jobs` and `speechstream show`: what this machine knows, without a network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..model import JobRecord
+    from ..runtime.manifest import Manifest
+
+
+def _manifest() -> Manifest:
+    from .. import config
+    from ..runtime.manifest import Manifest
+
+    return Manifest(config.load().state_dir)
+
+
+@click.command(epilog="Example: speechstream jobs --json")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
+def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
+    """List the jobs of this machine, oldest first."""
+    from .session import answer_in_json, tell
+
+    answer_in_json(as_json)
+    with _manifest() as manifest:
+        found = manifest.jobs()
+    if as_json:
+        for job in found:
+            click.echo(json.dumps(_summary(job), ensure_ascii=False))
+        return
+    if not found:
+        tell("there are no jobs yet", hint="speechstream transcribe FILE")
+        return
+    rows = [("JOB", "STATE", "SINCE", "ID", "RECORDING"), *(_row(job) for job in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[4]]).rstrip())
+
+
+@click.command(epilog="Example: speechstream show k3f9qz")
+@click.argument("job")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Show all that is known of JOB (an id or a processing_id)."""
+    from ..progress.sentences import printable
+    from .session import answer_in_json
+
+    answer_in_json(as_json)
+    with _manifest() as manifest:
+        record = manifest.job(job)
+        lanes = manifest.lanes(record)
+    acked = sum(lane.acked_bytes for lane in lanes)
+    facts = {
+        **_summary(record),
+        "recipe": record.artifact.recipe if record.artifact else record.wish,
+        "decision": record.decision,
+        "wire": record.wire,
+        "artifact_bytes": record.artifact.size_bytes if record.artifact else None,
+        "acked_bytes": acked,
+        "parts": record.plan.part_count if record.plan else None,
+        "part_size_bytes": record.plan.part_size_bytes if record.plan else None,
+        **{f"tally_{name}": value for name, value in asdict(record.tally).items()},
+        "failure": record.failure,
+        "transcription": record.transcription,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        if value is not None:
+            click.echo(f"{name.replace('_', ' '):18} {printable(str(value))}")
+
+
+def _summary(job: JobRecord) -> dict[str, object]:
+    return {
+        "job_id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "source": job.source.encode("utf-8", "replace").decode(),
+        "size_bytes": job.identity.size_bytes,
+        "endpoint": job.endpoint,
+        "processing_id": job.processing_id,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+    }
+
+
+def _row(job: JobRecord) -> tuple[str, str, str, str, str]:
+    from ..progress.sentences import printable
+
+    since = datetime.fromtimestamp(job.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    return job.id, str(job.state), since, job.processing_id or "-", printable(PurePath(job.source).name)

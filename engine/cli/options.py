@@ -1,0 +1,120 @@
+"""Options that several commands share, and what they mean together."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import click
+
+from ..config import PROGRESS, RECIPES, WIRES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNITS_S: Final = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Duration(click.ParamType[float]):
+    """A time span such as `90s`, `10m`, `24h`; seconds without a unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The span in seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no duration; write 90s, 10m or 24h", param, ctx)
+        return float(found[1]) * _UNITS_S[found[2] or ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every command that works on jobs understands."""
+
+    local: bool = False
+    endpoint: str | None = None
+    recipe: str | None = None
+    wire: str | None = None
+    checksum: bool = False
+    on_ambiguous: str = "stop"
+    retry_for_s: float | None = None
+    new: bool = False
+    json: bool = False
+    progress: str = "bar"
+    verbose: int = 0
+
+
+_OUTPUT_OPTIONS = (
+    click.option("--json", is_flag=True, help="Answer in JSON, one object a line."),
+    click.option(
+        "--progress",
+        type=click.Choice(PROGRESS),
+        default="bar",
+        show_default=True,
+        help="How progress is shown, on stderr.",
+    ),
+    click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for every request."),
+)
+_SERVICE_OPTIONS = (
+    click.option("--local", is_flag=True, help="Use the service built in, on this machine, for this run."),
+    click.option("--endpoint", metavar="URL", help="The service's address; by default SPEECHSTREAM_ENDPOINT."),
+)
+_TRANSFER_OPTIONS = (
+    click.option("--checksum", is_flag=True, help="Have the server check every append, where it can."),
+    click.option(
+        "--on-ambiguous",
+        type=click.Choice(["stop", "retry"]),
+        default="stop",
+        show_default=True,
+        help="When a single-request upload may or may not have made a job: stop, or send it again.",
+    ),
+    click.option(
+        "--retry-for",
+        "retry_for_s",
+        type=Duration(),
+        metavar="TIME",
+        help="Give up after so long without progress, the far side being at fault; by default 24h.",
+    ),
+)
+_NEW_OPTIONS = (
+    click.option("--wire", type=click.Choice(WIRES), help="How bytes travel; by default what the server offers."),
+    click.option("--new", is_flag=True, help="Make a new job even for a recording that has one."),
+)
+
+
+def recipe_option() -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`--recipe`."""
+    return click.option("--recipe", type=click.Choice(RECIPES), help="How to prepare the recording; by default auto.")
+
+
+def common(*groups: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a command the options of `groups` as one `Common`, its first argument."""
+    options = {
+        "service": _SERVICE_OPTIONS,
+        "transfer": _TRANSFER_OPTIONS,
+        "new": _NEW_OPTIONS,
+        "output": _OUTPUT_OPTIONS,
+    }
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(function)
+        def command(**values: Any) -> R:
+            names = Common.__dataclass_fields__
+            chosen = Common(**{name: values.pop(name) for name in list(values) if name in names})
+            return function(chosen, **values)
+
+        decorated: Callable[..., R] = command
+        for group in reversed(groups):
+            for option in reversed(options[group]):
+                decorated = option(decorated)
+        return decorated
+
+    return decorate

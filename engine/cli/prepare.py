@@ -1,0 +1,45 @@
+"""`speechstream prepare`: only the artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import Common, common, recipe_option
+
+
+@click.command(epilog="Example: speechstream prepare lecture.mov -o lecture.ogg --recipe standard")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The artifact to make.")
+@recipe_option()
+@common("output")
+def prepare(options: Common, file: Path, output: Path) -> None:
+    """Prepare FILE as an upload would, into a file of your own, and print its path.
+
+    The file appears whole or not at all.
+    """
+    from functools import partial
+
+    import anyio
+
+    from .. import config, preparing
+    from ..progress import make
+    from .results import print_json, require_writable
+    from .session import answer_in_json, log_to_stderr
+
+    answer_in_json(options.json)
+    log_to_stderr(options.verbose)
+    require_writable(output)
+    renderer = make(options.progress)
+    wish = options.recipe or config.load().recipe
+    try:
+        made = anyio.run(partial(preparing.prepare_into, file.absolute(), wish, output.absolute(), renderer))
+    finally:
+        renderer.close()
+    if options.json:
+        print_json(
+            {"path": made.path, "size_bytes": made.size_bytes, "media_type": made.media_type, "recipe": made.recipe}
+        )
+    else:
+        click.echo(made.path)

@@ -1,0 +1,60 @@
+"""`speechstream resume`: go on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import Common, common
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..model import Delivery, Receipt, Transcript
+
+
+@click.command(epilog="Example: speechstream resume")
+@click.argument("jobs", nargs=-1, metavar="[JOB...]")
+@common("transfer", "output")
+def resume(options: Common, jobs: tuple[str, ...]) -> None:
+    """Go on with the named jobs, or with all that are not at their end, and print their results.
+
+    Transcripts are printed as `transcribe` does; deliveries as `send` does.
+    """
+    from pathlib import Path
+
+    from .. import config
+    from ..core.job import FINAL
+    from ..model import Delivery, Transcript
+    from ..runtime.manifest import Manifest
+    from .batch import each
+    from .results import print_json
+    from .session import tell
+
+    names = jobs
+    if not names:
+        with Manifest(config.load().state_dir) as manifest:
+            names = tuple(job.id for job in manifest.jobs() if job.state not in FINAL)
+        if not names:
+            tell("there is nothing to resume")
+            return
+
+    def show(result: Transcript | Receipt | Delivery) -> None:
+        if isinstance(result, Delivery):
+            answer: dict[str, object] = {**asdict(result), "url": result.url.reveal()}
+            line = result.url.reveal()
+        else:
+            answer = asdict(result)
+            line = result.text if isinstance(result, Transcript) else result.processing_id
+        if options.json:
+            print_json(answer)
+        else:
+            if len(names) > 1:
+                click.echo(f"== {result.source} ==")
+            click.echo(line)
+
+    async def go_on(client: Client, name: Path) -> Transcript | Receipt | Delivery:
+        return await client.resume(str(name))
+
+    each(options, [Path(name) for name in names], None, go_on, show)

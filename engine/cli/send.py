@@ -1,0 +1,66 @@
+"""`speechstream send`: bytes to any tus server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..redaction import remember
+from .options import Common, common
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..model import Delivery
+
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")  # field-name is a token, RFC 9110 section 5.1
+
+
+def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        found = _HEADER.fullmatch(value)
+        if found is None or not found[2].isprintable():
+            raise click.BadParameter("write it as 'Name: value'")
+        remember(found[2])
+        pairs.append((found[1], found[2]))
+    return tuple(pairs)
+
+
+@click.command(epilog="Example: speechstream send lecture.mp4 --to https://tus.example/files/")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", required=True, metavar="URL", help="The server's creation URL.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    callback=_headers,
+    help="A header for that server alone; may be repeated.",
+)
+@click.option("--new", is_flag=True, help="Deliver again even what has been delivered.")
+@common("transfer", "output")
+def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], ...], new: bool) -> None:  # noqa: FBT001 - click's
+    """Deliver FILE's bytes to a tus server and print the URL of the upload.
+
+    No job is made. Repeat the command after any interruption: it goes on where the server stands. Your API key is
+    not sent, unless the URL is the configured service's own.
+    """
+    from dataclasses import replace
+
+    from .results import print_json
+    from .session import run
+
+    async def work(client: Client) -> Delivery:
+        return await client.send(file, to, headers=headers)
+
+    delivery = run(replace(options, new=new), work)
+    url = delivery.url.reveal()
+    if options.json:
+        print_json(
+            {"job_id": delivery.job_id, "url": url, "size_bytes": delivery.size_bytes, "source": delivery.source}
+        )
+    else:
+        click.echo(url)

@@ -1,0 +1,171 @@
+"""Runs one command: signals, logging, progress, and what an error becomes for a person and the shell."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from ..errors import ExitCode, SpeechStreamError
+from ..redaction import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import FrameType
+
+    from ..client import Client
+    from .options import Common
+
+T = TypeVar("T")
+_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
+_as_json = False
+
+
+class Reported(Exception):
+    """Errors were already told, one by one; only the exit code is left."""
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Open a client as the options say, show its progress, and run `work` with it.
+
+    Raises:
+        SpeechStreamError: as `work`.
+    """
+    import anyio
+
+    from ..client import Client
+    from ..progress import make
+
+    answer_in_json(options.json)
+    log_to_stderr(options.verbose)
+    renderer = make(options.progress)
+
+    async def main() -> T:
+        client = Client(
+            endpoint=options.endpoint,
+            local=options.local,
+            recipe=options.recipe,
+            wire=options.wire,
+            checksum=options.checksum,
+            repeat_ambiguous=options.on_ambiguous == "retry",
+            retry_for_s=options.retry_for_s,
+            new=options.new,
+        )
+        client.listen(renderer)
+        async with client:
+            return await work(client)
+
+    try:
+        return anyio.run(main)
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+    finally:
+        renderer.close()
+
+
+def answer_in_json(wanted: bool) -> None:  # noqa: FBT001 - the flag itself
+    """Tell errors as JSON too, from here on."""
+    global _as_json  # noqa: PLW0603 - one process is one command, and its last error is told outside of it
+    _as_json = wanted
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Log our own messages to stderr, secrets removed whatever wrote them."""
+
+    class Scrubbed(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return scrub(super().format(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Scrubbed("%(asctime)s %(name)s: %(message)s"))
+    logger = logging.getLogger("speechstream")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
+
+
+def survive_signals() -> None:
+    """Let TERM and HUP end a command as Ctrl-C does: in order, and resumable."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
+
+
+def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for each way a command can end
+    """Tell the error as it deserves and give its exit code."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(ExitCode.OURS)
+        case click.exceptions.Exit():
+            return error.exit_code
+        case Reported():
+            return int(error.code)
+        case click.ClickException():
+            error.show()
+            return int(ExitCode.USER)
+        case KeyboardInterrupt() | click.Abort():
+            tell("stopped; nothing is lost", hint="speechstream resume")
+            return int(ExitCode.INTERRUPTED)
+        case SpeechStreamError():
+            tell_error(error)
+            return int(error.exit_code)
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: no more to say to it
+            return int(ExitCode.OK)
+    return _ours(error)
+
+
+def tell_error(error: SpeechStreamError, about: str | None = None) -> None:
+    """Write an error to stderr: a sentence and a hint, or one JSON object."""
+    if _as_json:
+        fields: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "about": about}
+        click.echo(scrub(json.dumps({name: value for name, value in fields.items() if value is not None})), err=True)
+        return
+    tell(f"{about}: {error.message}" if about else error.message, hint=error.hint, label="error")
+
+
+def tell(message: str, *, hint: str | None = None, label: str | None = None) -> None:
+    """Write a sentence to stderr, and after an empty line what to do about it."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    head = f"{click.style(label, fg='red', bold=True) if colour else label}: " if label else ""
+    click.echo(f"{head}{scrub(message)}", err=True, color=colour)
+    if hint:
+        name = click.style("hint", fg="cyan", bold=True) if colour else "hint"
+        click.echo(f"\n{name}: {scrub(hint)}", err=True, color=colour)
+
+
+def _ours(error: BaseException) -> int:
+    """An error nobody meant to raise: say so, with the trace that a report needs, secrets removed."""
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
+    click.echo(scrub(trace), err=True)
+    tell(
+        f"this is a fault in speechstream: {type(error).__name__}",
+        hint="nothing is lost; please report the lines above, then try `speechstream resume`",
+        label="error",
+    )
+    return int(ExitCode.OURS)
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error a task group wrapped, when it is one; KeyboardInterrupt before all."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        interrupts = found.subgroup(KeyboardInterrupt)
+        found = (interrupts or found).exceptions[0]
+    return found

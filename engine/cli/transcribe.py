@@ -1,0 +1,56 @@
+"""`speechstream transcribe`: the main job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import Common, common, recipe_option
+
+if TYPE_CHECKING:
+    from ..model import Transcript
+
+
+@click.command(epilog="Example: speechstream transcribe --local interview.mp4 -o interview.txt")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@recipe_option()
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Also write the transcript here; a folder for several."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What is printed and written.",
+)
+@common("service", "transfer", "new", "output")
+def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, form: str) -> None:
+    """Upload each FILE, wait for its transcript, and print it.
+
+    May be repeated after any interruption: a recording makes one job, and a transcript already had is printed again.
+    """
+    from .batch import each
+    from .results import require_writable, transcript_path, write_atomically
+
+    several = len(files) > 1
+    as_json = options.json or form == "json"
+    if output is not None:
+        require_writable(output)
+        transcript_path(output, str(files[0]), several=several, suffix=".txt")
+
+    def show(transcript: Transcript) -> None:
+        text = json.dumps(asdict(transcript), ensure_ascii=False) if as_json else transcript.text
+        if several and not as_json:
+            click.echo(f"== {transcript.source} ==")
+        click.echo(text)
+        if output is not None:
+            suffix = ".json" if as_json else ".txt"
+            write_atomically(transcript_path(output, transcript.source, several=several, suffix=suffix), f"{text}\n")
+
+    each(options, files, lambda client, file: client.upload(file), lambda client, file: client.transcribe(file), show)

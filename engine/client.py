@@ -1,0 +1,353 @@
+"""The library's face: a client that keeps every guarantee of the command, with events instead of callbacks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+
+from . import config, pipeline, preparing
+from .core.job import FINAL
+from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
+from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
+from .events import Event, Opened
+from .model import Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
+from .redaction import Secret, remember
+from .runtime.clock import SystemClock
+from .runtime.exchange import Credentials, Exchanger
+from .runtime.local_service import LOCAL
+from .runtime.manifest import Manifest
+from .runtime.persist import Persistence
+from .runtime.polling import ask
+from .runtime.service_access import ServiceAccess
+from .wire.address import origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
+
+    from anyio.streams.memory import MemoryObjectSendStream
+
+    from .model import JobStatus
+    from .runtime.clock import Clock
+    from .runtime.turns import Turns
+
+_ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads like something else
+_ID_LENGTH: Final = 6
+_EVENTS_KEPT: Final = 10_000  # a reader that falls further behind misses progress, never a result
+
+
+class Client:
+    """Uploads and transcribes; an async context manager. One client may work on many recordings at once.
+
+    Args:
+        endpoint: Base address of the service; by default the configured one.
+        api_key: The key; by default it is looked for in environment, key command, config file and keyring.
+        local: Use the embedded service, started for as long as it is needed.
+        state_dir: Folder of the manifest; by default the configured one.
+        recipe: How to prepare: auto, standard, lossless, copy, video, as-is.
+        wire: How bytes travel: auto, single, tus.
+        checksum: Have every append checked by the server, where it can.
+        repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
+        retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
+        new: Make a new job even for a recording that has one.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only settings, each with a default
+        self,
+        *,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        local: bool = False,
+        state_dir: str | os.PathLike[str] | None = None,
+        recipe: str | None = None,
+        wire: str | None = None,
+        checksum: bool = False,
+        repeat_ambiguous: bool = False,
+        retry_for_s: float | None = None,
+        new: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        settings = config.load()
+        if state_dir is not None:
+            settings = replace(settings, state_dir=Path(state_dir).expanduser().absolute())
+        self.settings = settings
+        self._endpoint = LOCAL if local else (endpoint or settings.endpoint or "").rstrip("/")
+        self._key = Secret(api_key) if api_key else None
+        self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
+        wire = _one_of(wire or settings.wire, config.WIRES, "wire")
+        self._wishes = pipeline.Wishes(wire, checksum, repeat_ambiguous)
+        budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
+        self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
+        self._new = new
+        self._clock = clock or SystemClock()
+        self._announced: set[str] = set()
+        self._listeners: list[Callable[[Event], None]] = []
+        self._streams: list[MemoryObjectSendStream[Event]] = []
+
+    async def __aenter__(self) -> Self:
+        self._manifest = Manifest(self.settings.state_dir)
+        self._exchanger = Exchanger(self._clock, user_agent=_user_agent())
+        self._tasks = await anyio.create_task_group().__aenter__()
+        access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._key)
+        self._crew = pipeline.Crew(self._manifest, self._exchanger, access, self._clock, self._emit, self._policy)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what was started. An error of the body passes as it is, not wrapped in the task group's."""
+        for stream in self._streams:
+            stream.close()
+        self._tasks.cancel_scope.cancel()
+        try:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                await self._tasks.__aexit__(kind, error, trace)
+            else:
+                await self._tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._exchanger.aclose()
+            self._manifest.close()
+
+    # -- the main job --------------------------------------------------------------------------
+
+    async def transcribe(self, recording: str | os.PathLike[str]) -> Transcript:
+        """The transcript of a recording; uploads it unless it has been. May be repeated after any interruption.
+
+        Raises:
+            SpeechStreamError: see `engine.errors`; whatever was committed is kept and the next call goes on.
+        """
+        return await self._to_transcript(await self.open(recording))
+
+    async def upload(self, recording: str | os.PathLike[str]) -> Receipt:
+        """The processing_id of a recording; uploads it unless it has been.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        return await self._to_receipt(await self.open(recording))
+
+    async def send(
+        self, file: str | os.PathLike[str], to: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> Delivery:
+        """Deliver a file's bytes to any tus server's creation URL; makes no job there.
+
+        `headers` go to that URL's origin only, and are not stored.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        address = _delivery_address(to)
+        if headers:
+            self._exchanger.authorize(Credentials(to, headers))
+        job = await self._open(Path(file), JobKind.DELIVERY, address, preparing.AS_IS)
+        return await self._to_delivery(job, creation_url=to)
+
+    async def resume(self, name: str) -> Transcript | Receipt | Delivery:
+        """Go on with a job by its id or processing_id, to its end.
+
+        Raises:
+            SpeechStreamError: as `transcribe`; `NoSuchJob` when it is unknown here.
+        """
+        job = self._manifest.job(name)
+        self._announce(job, resumed=True)
+        if job.kind is JobKind.DELIVERY:
+            return await self._to_delivery(job)
+        return await self._to_transcript(job)
+
+    async def wait(self, name: str) -> Transcript:
+        """The transcript of a job, by its id or by a processing_id that may be another machine's.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        try:
+            job = self._manifest.job(name)
+        except NoSuchJob:
+            return await self._wait_for_stranger(name)
+        self._announce(job, resumed=True)
+        return await self._to_transcript(job)
+
+    async def status(self, name: str) -> JobStatus:
+        """One answer of the service's status call, for a job of ours or any processing_id.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        try:
+            job: JobRecord | None = self._manifest.job(name)
+        except NoSuchJob:
+            job = None
+        processing_id = name if job is None else job.processing_id
+        if processing_id is None:
+            raise NoSuchJob(f"Job {name} has not reached the service yet", hint=f"speechstream resume {name}")
+        endpoint = self._required_endpoint() if job is None else job.endpoint
+        return await self._ask(endpoint, processing_id)
+
+    async def cancel(self, name: str) -> JobRecord:
+        """Give a job up: its upload is removed from the server where possible, and its artifact from here.
+
+        Raises:
+            SpeechStreamError: it is another process's.
+        """
+        return await pipeline.discard(self._manifest.job(name), self._crew)
+
+    def jobs(self) -> list[JobRecord]:
+        """All jobs of this state folder, oldest first."""
+        return self._manifest.jobs()
+
+    # -- events --------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Event]:
+        """Everything that happens to this client's jobs from now on; ends with the client."""
+        sender, receiver = anyio.create_memory_object_stream[Event](_EVENTS_KEPT)
+        self._streams.append(sender)
+        return receiver
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` for every event as it happens, in the client's own task; it must not block or raise."""
+        self._listeners.append(listener)
+
+    def _emit(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+        for stream in self._streams:
+            try:
+                stream.send_nowait(event)
+            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                continue
+
+    # -- inside --------------------------------------------------------------------------------
+
+    async def open(self, recording: str | os.PathLike[str]) -> JobRecord:
+        """The job of a recording, found or made; nothing is sent.
+
+        Raises:
+            SpeechStreamError: the recording cannot be used, or no service is configured.
+        """
+        return await self._open(Path(recording), JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
+
+    async def _open(self, source: Path, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
+        source = source.absolute()
+        identity = await preparing.identify(source)
+        now = self._clock.wall()
+        job = JobRecord(
+            id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
+            kind=kind,
+            state=JobState.NEW,
+            source=str(source),
+            identity=identity,
+            wish=wish,
+            endpoint=endpoint,
+            idempotency_key=str(uuid.uuid4()),
+            created_at=now,
+            updated_at=now,
+        )
+        found = None if self._new else self._manifest.find(job)
+        if found is None:
+            await preparing.check(source, wish)
+            found, added = self._manifest.find_or_add(job, new=self._new)
+        else:
+            added = False
+        self._announce(found, resumed=not added)
+        return found
+
+    def _announce(self, job: JobRecord, *, resumed: bool) -> None:
+        if job.id not in self._announced:
+            self._announced.add(job.id)
+            self._emit(Opened(job.id, job.source, resumed=resumed))
+
+    async def _to_transcript(self, job: JobRecord) -> Transcript:
+        done = await self._run(job, JobState.COMPLETED)
+        if done.processing_id is None or done.transcription is None:
+            raise ServiceError(f"Job {done.id} is {done.state} and has no transcript")
+        return Transcript(done.id, done.processing_id, done.transcription, done.source)
+
+    async def _to_receipt(self, job: JobRecord) -> Receipt:
+        done = await self._run(job, JobState.PROCESSING)
+        if done.processing_id is None:
+            raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")
+        return Receipt(done.id, done.processing_id, done.source)
+
+    async def _to_delivery(self, job: JobRecord, creation_url: str | None = None) -> Delivery:
+        done = await self._run(job, JobState.COMPLETED, creation_url)
+        if done.result_url is None:
+            raise ServiceError(f"Job {done.id} is {done.state} and delivered nothing")
+        return Delivery(done.id, done.result_url, done.source, done.identity.size_bytes)
+
+    async def _run(self, job: JobRecord, goal: JobState, creation_url: str | None = None) -> JobRecord:
+        wishes = replace(self._wishes, goal=goal, creation_url=creation_url)
+        done = await pipeline.run(job, self._crew, wishes)
+        if done.state is JobState.FAILED:
+            raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
+        if done.state in FINAL and done.state is not JobState.COMPLETED:
+            raise NoSuchJob(f"Job {done.id} was cancelled", hint="for a new one, repeat the command with `--new`")
+        return done
+
+    async def _wait_for_stranger(self, processing_id: str) -> Transcript:
+        from .runtime.polling import until_done
+
+        endpoint = self._required_endpoint()
+        base_url = await self._crew.access.base_url(endpoint)
+        text = await until_done(
+            base_url, processing_id, self._exchanger, await self._stranger_turns(endpoint), self._persistence("")
+        )
+        return Transcript("", processing_id, text, "")
+
+    async def _ask(self, endpoint: str, processing_id: str) -> JobStatus:
+        base_url = await self._crew.access.base_url(endpoint)
+        turns = await self._stranger_turns(endpoint)
+        return await ask(base_url, processing_id, self._exchanger, turns, self._persistence(""))
+
+    async def _stranger_turns(self, endpoint: str) -> Turns:
+        return await self._crew.access.turns(endpoint, self._manifest, self._emit)
+
+    def _persistence(self, job_id: str) -> Persistence:
+        return Persistence(job_id, self._clock, self._exchanger.brake, self._emit, self._policy)
+
+    def _required_endpoint(self) -> str:
+        if not self._endpoint:
+            raise ConfigError(
+                "No service is configured",
+                hint="set SPEECHSTREAM_ENDPOINT to its address (https://…/v1), or try without one: add `--local`",
+            )
+        return self._endpoint
+
+
+def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
+    if value not in choices:
+        raise ConfigError(f"There is no {what} {value!r}", hint=f"one of {', '.join(choices)}")
+    return value
+
+
+def _delivery_address(to: str) -> str:
+    """The creation URL as the manifest may keep it: without a password or a query, which may be a signature."""
+    try:
+        origin(to)
+    except ValueError as error:
+        raise ConfigError(f"The address to send to cannot be used: {error}") from error
+    parts = urlsplit(to)
+    for secret in (parts.query, parts.password):
+        if secret:
+            remember(secret)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _user_agent() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"speechstream/{version('speechstream')}"
+    except PackageNotFoundError:
+        return "speechstream"

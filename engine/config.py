@@ -1,0 +1,149 @@
+"""Every setting, from where it comes, and what it means. `docs/config.md` is checked against these tables.
+
+Order of precedence: an option on the command line or an argument of the library, then the environment, then the
+config file, then the default.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .errors import ConfigError
+from .redaction import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RECIPES: Final = ("auto", "standard", "lossless", "copy", "video", "as-is")
+WIRES: Final = ("auto", "single", "tus")
+PROGRESS: Final = ("bar", "json", "none")
+
+VARIABLES: Final[dict[str, str]] = {
+    "SPEECHSTREAM_API_KEY": "The API key. Wins over every other source of a key.",
+    "SPEECHSTREAM_ENDPOINT": "Base address of the service, such as https://speech.example/v1.",
+    "SPEECHSTREAM_STATE_DIR": "Folder for the manifest, prepared artifacts and the local service's data.",
+    "SPEECHSTREAM_CONFIG": "Path of the config file.",
+    "SPEECHSTREAM_FFMPEG": "Path of the ffmpeg to use instead of the one found.",
+    "NO_COLOR": "Set to anything: no colour in messages.",
+}
+
+SETTINGS: Final[dict[str, str]] = {
+    "endpoint": "Base address of the service; the same as SPEECHSTREAM_ENDPOINT.",
+    "api_key": "The API key itself. The file must then be readable by you alone (chmod 600).",
+    "api_key_command": 'A command, as a list of words, that prints the key, such as ["pass", "speech"].',
+    "state_dir": "The same as SPEECHSTREAM_STATE_DIR.",
+    "recipe": "How to prepare recordings unless told: auto, standard, lossless, copy, video or as-is.",
+    "wire": "How bytes travel unless told: auto, single or tus.",
+    "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, resolved. A key is not among them: it is fetched when first needed."""
+
+    endpoint: str | None
+    state_dir: Path
+    config_path: Path
+    recipe: str
+    wire: str
+    retry_for_s: float | None
+    file_api_key: Secret | None
+    api_key_command: tuple[str, ...] | None
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment and the config file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, holds an unknown or malformed setting, or holds a key
+            and can be read by others.
+    """
+    env = os.environ if environment is None else environment
+    path = Path(env.get("SPEECHSTREAM_CONFIG") or _user_folder("config") / "config.toml")
+    values = _read(path, named="SPEECHSTREAM_CONFIG" in env)
+    state = env.get("SPEECHSTREAM_STATE_DIR") or _text(values, "state_dir", path)
+    key = _text(values, "api_key", path)
+    endpoint = env.get("SPEECHSTREAM_ENDPOINT") or _text(values, "endpoint", path)
+    return Settings(
+        endpoint=endpoint.rstrip("/") if endpoint else None,
+        state_dir=Path(state).expanduser().absolute() if state else _user_folder("state"),
+        config_path=path,
+        recipe=_choice(values, "recipe", RECIPES, path),
+        wire=_choice(values, "wire", WIRES, path),
+        retry_for_s=_seconds(values, path),
+        file_api_key=Secret(key) if key else None,
+        api_key_command=_words(values, path),
+    )
+
+
+def _user_folder(kind: str) -> Path:
+    """The platform's folder for us; the XDG rule is followed here so that the usual case imports nothing."""
+    home = os.environ.get("XDG_CONFIG_HOME" if kind == "config" else "XDG_STATE_HOME")
+    if home:
+        return Path(home) / "speechstream"
+    import platformdirs
+
+    dirs = platformdirs.PlatformDirs("speechstream", appauthor=False)
+    return Path(dirs.user_config_dir if kind == "config" else dirs.user_state_dir)
+
+
+def _read(path: Path, *, named: bool) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError:
+        if named:
+            raise ConfigError(f"The config file {path} does not exist", hint="unset SPEECHSTREAM_CONFIG") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"The config file {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The config file {path} is not TOML: {error}") from error
+    unknown = sorted(set(values) - set(SETTINGS))
+    if unknown:
+        raise ConfigError(
+            f"The config file {path} has a setting nobody knows: {unknown[0]}",
+            hint=f"known are {', '.join(sorted(SETTINGS))}",
+        )
+    if "api_key" in values and mode & 0o077:
+        raise ConfigError(f"The config file {path} holds a key and can be read by others", hint=f"chmod 600 {path}")
+    return values
+
+
+def _text(values: Mapping[str, object], name: str, path: Path) -> str | None:
+    value = values.get(name)
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ConfigError(f"In {path}, {name} must be a text that is not empty")
+
+
+def _choice(values: Mapping[str, object], name: str, choices: tuple[str, ...], path: Path) -> str:
+    value = values.get(name, choices[0])
+    if value not in choices:
+        raise ConfigError(f"In {path}, {name} must be one of {', '.join(choices)}")
+    return str(value)
+
+
+def _seconds(values: Mapping[str, object], path: Path) -> float | None:
+    value = values.get("retry_for_s")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ConfigError(f"In {path}, retry_for_s must be a number of seconds")
+    return float(value)
+
+
+def _words(values: Mapping[str, object], path: Path) -> tuple[str, ...] | None:
+    value = values.get("api_key_command")
+    if value is None:
+        return None
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    raise ConfigError(f"In {path}, api_key_command must be a list of words")

@@ -1,0 +1,239 @@
+"""What a lane does next, and what a reply or a fault means for it.
+
+Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled before another byte may leave.
+
+* A lane that was never created is created.
+* After a start, and after every append that failed in any way, the lane is in doubt: it asks the server where it
+  stands before it goes on. Bytes may have been kept whatever the error said (servers are known that append and
+  then answer 415), so no failure is judged before the server's offset is known.
+* The server's offset is the truth, within bounds: beyond the furthest byte we ever offered it is a foreign writer's,
+  and the lane begins anew; below what it had acknowledged it is taken, with a warning, and the bytes go again.
+* A resource that is gone begins anew, at most `MAX_GENERATIONS` times. If all its bytes had been offered the upload
+  may have been completed and moved away: then the submission is tried first (`presumed_complete`).
+* Refusals of the same append are fatal only when they recur without progress.
+
+Every change of state happens in this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ..errors import KeyRejected, ServiceError, UploadRefused
+from ..faults import Corrupted, Fault, Gone, NoSpace, Refused, TooLarge, Unauthorized
+from ..model import Lane, Span, Standing
+
+if TYPE_CHECKING:
+    from ..redaction import Secret
+
+MAX_GENERATIONS: Final = 3  # the first resource and two more: a server that loses a third is not worth a fourth
+MAX_REFUSALS: Final = 3  # one may be a lock or an interruption that a server calls 400; three are its opinion
+_FATAL_STATUS: Final = {
+    402: "wants a payment first",
+    405: "does not take appends with PATCH",
+    412: "speaks another version of the tus protocol",
+    415: "does not take the tus media type",
+    501: "does not implement appends",
+}
+
+
+class Doubt(Enum):
+    """What must be settled before bytes may leave."""
+
+    NONE = auto()
+    OFFSET = auto()
+    GONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """A lane in one run of the program: the durable `lane`, and what this run has still to find out."""
+
+    lane: Lane
+    doubt: Doubt = Doubt.OFFSET
+    refusals: int = 0
+    presumed_complete: bool = False
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the remote resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Ask the server for its offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Send `span` of the artifact at the lane's `offset_bytes`."""
+
+    span: Span
+    offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Every byte is acknowledged, or presumed so until the submission tells."""
+
+
+Step: TypeAlias = Create | Locate | Append | Finished
+
+
+def next_step(state: LaneState, request_bytes: int) -> Step:
+    """What to do now. `request_bytes` bounds one append."""
+    lane = state.lane
+    if state.presumed_complete:
+        return Finished()
+    if not lane.created or state.doubt is Doubt.GONE:
+        return Create()
+    if state.doubt is Doubt.OFFSET:
+        return Locate()
+    rest = lane.remaining
+    if not rest.size_bytes:
+        return Finished()
+    return Append(Span(rest.start, min(rest.stop, rest.start + request_bytes)), lane.acked_bytes)
+
+
+def offering(state: LaneState, step: Append) -> LaneState:
+    """The state to commit before `step` is sent: how far bytes may have got from now on."""
+    end = step.offset_bytes + step.span.size_bytes
+    return replace(state, lane=replace(state.lane, offered_bytes=max(state.lane.offered_bytes, end)), warning=None)
+
+
+def created(state: LaneState, url: Secret | None, expires_at: float | None) -> LaneState:
+    """The resource exists and is empty.
+
+    Raises:
+        ServiceError: the server has lost the lane too often.
+    """
+    lane = state.lane
+    if lane.generation >= MAX_GENERATIONS:
+        raise ServiceError(
+            f"the server lost the upload {lane.generation} times",
+            hint="the recording is safe here; ask the service's operator, then `speechstream resume`",
+        )
+    fresh = replace(
+        lane,
+        created=True,
+        url=url,
+        acked_bytes=0,
+        offered_bytes=0,
+        generation=lane.generation + 1,
+        expires_at=expires_at,
+    )
+    warning = "the server no longer has the upload; its bytes are sent again" if lane.acked_bytes else None
+    return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, warning=warning)
+
+
+def located(state: LaneState, standing: Standing) -> LaneState:
+    """The server said where the lane stands."""
+    lane = state.lane
+    distrust = _distrust(lane, standing)
+    if distrust is not None:
+        return replace(state, doubt=Doubt.GONE, warning=distrust)
+    warning = None
+    if standing.offset_bytes < lane.acked_bytes:
+        lost = lane.acked_bytes - standing.offset_bytes
+        warning = f"the server no longer has {lost} bytes that it had acknowledged; they are sent again"
+    progressed = standing.offset_bytes > lane.acked_bytes
+    return replace(
+        state,
+        lane=_moved(lane, standing),
+        doubt=Doubt.NONE,
+        refusals=0 if progressed else state.refusals,
+        warning=warning,
+    )
+
+
+def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
+    """The server took (some of) an append; its offset says how much."""
+    within = step.offset_bytes <= standing.offset_bytes <= step.offset_bytes + step.span.size_bytes
+    if not within or _distrust(state.lane, standing) is not None:
+        return replace(state, doubt=Doubt.OFFSET, warning=None)
+    progressed = standing.offset_bytes > step.offset_bytes
+    return replace(
+        state,
+        lane=_moved(state.lane, standing),
+        doubt=Doubt.NONE if progressed else Doubt.OFFSET,
+        refusals=0 if progressed else state.refusals + 1,
+        warning=None,
+    )
+
+
+def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
+    """A step did not count. Returns the state to go on from after the wait that the retry policy gives.
+
+    Raises:
+        KeyRejected: at once on 401 or 403; nothing is given up.
+        UploadRefused: the server will not take the upload, now or ever.
+        ServiceError: the same failure keeps coming back without progress.
+    """
+    state = replace(state, warning=None)
+    _stop_if_fatal(state, step, fault)
+    if isinstance(step, Locate) and isinstance(fault, Gone):
+        offered_all = state.lane.offered_bytes == state.lane.span.size_bytes > 0
+        if offered_all:
+            return replace(state, presumed_complete=True)
+        return replace(state, doubt=Doubt.GONE)
+    if isinstance(step, Append):
+        counts = isinstance(fault, (Refused, Corrupted, TooLarge, Gone))
+        return replace(state, doubt=Doubt.OFFSET, refusals=state.refusals + counts)
+    return state
+
+
+def disproved(state: LaneState) -> LaneState:
+    """The presumption was wrong (the submission says that the upload is gone or unfinished): ask, or begin anew."""
+    return replace(state, presumed_complete=False, doubt=Doubt.GONE, warning=None)
+
+
+def _distrust(lane: Lane, standing: Standing) -> str | None:
+    if standing.length_bytes is not None and standing.length_bytes != lane.span.size_bytes:
+        return "the server's upload has another length than ours; a new one is begun"
+    if standing.offset_bytes > lane.offered_bytes:
+        return "the server claims bytes that were never sent; a new upload is begun"
+    return None
+
+
+def _moved(lane: Lane, standing: Standing) -> Lane:
+    expires_at = lane.expires_at if standing.expires_at is None else standing.expires_at
+    return replace(lane, acked_bytes=standing.offset_bytes, expires_at=expires_at)
+
+
+def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
+    if isinstance(fault, Unauthorized):
+        raise key_rejected(fault)
+    if isinstance(fault, NoSpace):
+        raise UploadRefused(
+            f"The service has no space for the upload: {fault.message}",
+            hint="nothing is lost; when there is room: `speechstream resume`",
+        )
+    if isinstance(step, Create) and isinstance(fault, (TooLarge, Refused, Gone)):
+        raise UploadRefused(f"The service refuses the upload: {fault.message}")
+    if not isinstance(step, Append):
+        if isinstance(fault, Refused):
+            raise UploadRefused(f"The service refuses to say where the upload stands: {fault.message}")
+        return
+    if isinstance(fault, Refused) and fault.status in _FATAL_STATUS:
+        raise UploadRefused(
+            f"The server {_FATAL_STATUS[fault.status]}: {fault.message}",
+            hint="check that the URL is a tus 1.0.0 endpoint, or choose `--wire single`",
+        )
+    if state.refusals + 1 >= MAX_REFUSALS and isinstance(fault, (Refused, Corrupted)):
+        what = "arrives damaged" if isinstance(fault, Corrupted) else "is refused"
+        raise ServiceError(
+            f"The same stretch of the upload {what} {MAX_REFUSALS} times: {fault.message}",
+            hint="run `speechstream doctor`; what was acknowledged is kept: `speechstream resume` goes on",
+        )
+
+
+def key_rejected(fault: Fault) -> KeyRejected:
+    """The error that every 401 and 403 becomes: nothing lost, and the command that goes on."""
+    return KeyRejected(
+        f"The service did not accept the API key: {fault.message}",
+        hint="nothing is lost; set SPEECHSTREAM_API_KEY to a valid key, then `speechstream resume`",
+    )

@@ -1,0 +1,92 @@
+"""How often and how much: the service's documented limits, and the size of one request.
+
+A limit is kept by the client with a small margin, counted from the moment a reply arrived: a request that took long
+on its way reached the server late, and the server counts from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..model import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `calls` within any `window_s` seconds, plus a margin for clocks that run unlike ours."""
+
+    calls: int
+    window_s: float
+    margin_s: float = 0.0
+
+    def wait_s(self, past: Sequence[float], now: float) -> float:
+        """Seconds until the next call may go, given the times of past ones.
+
+        A time in the future means that the clock was set back: it counts as now, so the wait stays bounded.
+        """
+        window_s = self.window_s + self.margin_s
+        recent = sorted(min(at, now) for at in past if now - at < window_s)
+        if len(recent) < self.calls:
+            return 0.0
+        return recent[-self.calls] + window_s - now
+
+
+UPLOADS_PER_KEY: Final = RateLimit(calls=5, window_s=60.0, margin_s=0.5)  # documented: 5 uploads a minute
+STATUS_PER_ID: Final = RateLimit(calls=1, window_s=5.0, margin_s=0.1)  # documented: a status call per 5 s per id
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSizing:
+    """The band one append should stay in: long enough to hide the round trip, short enough to show progress."""
+
+    target_s: float = 4.0  # at 100 ms of RTT the pause between two requests costs 2.5 %
+    first_bytes: int = 1 * MIB
+    floor_bytes: int = 64 << 10
+    ceiling_bytes: int = 64 * MIB
+    growth: int = 4
+
+
+class RequestSize:
+    """Finds the payload size whose sending takes about the target time. Owned by one lane; told what happened."""
+
+    def __init__(self, limits: Limits | None = None, sizing: RequestSizing | None = None) -> None:
+        self._limits = limits or Limits()
+        self._sizing = sizing or RequestSizing()
+        self._bytes = self._sizing.first_bytes
+
+    def bytes(self) -> int:
+        """The size to ask for next, within the server's limits."""
+        limits = self._limits
+        if limits.exact_bytes is not None:
+            return limits.exact_bytes
+        size = max(self._bytes, limits.min_bytes)
+        if limits.max_bytes is not None:
+            size = min(size, limits.max_bytes)
+        return max(size // limits.multiple_bytes, 1) * limits.multiple_bytes
+
+    def took(self, sent_bytes: int, seconds: float) -> None:
+        """A payload was acknowledged after `seconds`: aim the next one at the target time."""
+        sizing = self._sizing
+        if sent_bytes < self.bytes():
+            return
+        rate = sent_bytes / max(seconds, 1e-3)
+        grown = min(int(rate * sizing.target_s), self._bytes * sizing.growth, sizing.ceiling_bytes)
+        self._bytes = max(grown, sizing.floor_bytes)
+
+    def broke(self) -> None:
+        """A payload did not get through: ask for half."""
+        self._bytes = max(self._bytes // 2, self._sizing.floor_bytes)
+
+    def too_large(self, sent_bytes: int) -> bool:
+        """The server said 413. Halve for good; False when it refuses even the smallest it should take."""
+        allowed = sent_bytes // 2
+        if allowed < max(self._limits.min_bytes, 1) or self._limits.exact_bytes is not None:
+            return False
+        self._limits = Limits(self._limits.min_bytes, allowed, self._limits.multiple_bytes, self._limits.exact_bytes)
+        return True

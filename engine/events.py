@@ -1,0 +1,180 @@
+"""What happens to a job, as data. Workers emit events and never print; who renders them is elsewhere.
+
+`kind` of an event is its class name in lower case with dashes; `as_dict` is the JSON form that `--progress json` and
+an attached second process read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The job is known. `resumed` when it existed before; `attached` when another process is its owner."""
+
+    job_id: str
+    source: str
+    resumed: bool
+    attached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """How the recording is prepared, and why, in one line."""
+
+    job_id: str
+    recipe: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Preparing goes on: `done_s` of `total_s` seconds of the recording, `speed` times real time."""
+
+    job_id: str
+    done_s: float
+    total_s: float | None
+    speed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The artifact is finished and will not change."""
+
+    job_id: str
+    size_bytes: int
+    source_bytes: int
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """`acked_bytes` of `total_bytes` are confirmed by the server; never goes back within a job.
+
+    `unconfirmed_bytes` have left this program and are not confirmed.
+    """
+
+    job_id: str
+    acked_bytes: int
+    total_bytes: int
+    unconfirmed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing moves for up to `seconds`, because of `reason`."""
+
+    job_id: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know that stops nothing."""
+
+    job_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The service answered with its id; it is durable."""
+
+    job_id: str
+    processing_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The service was asked and is still at work."""
+
+    job_id: str
+    processing_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The end line: what the transfer cost, over all runs."""
+
+    job_id: str
+    size_bytes: int
+    sent_again_bytes: int
+    retries: int
+    waited_s: float
+    rate_bytes_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The job is at its end, and its result is durable."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt ended with an error; `resumable` when the same command goes on."""
+
+    job_id: str
+    error: str
+    message: str
+    hint: str | None
+    resumable: bool
+
+
+Event: TypeAlias = (
+    Opened
+    | Decided
+    | Prepared
+    | Sealed
+    | Uploaded
+    | Waiting
+    | Warned
+    | Submitted
+    | Polled
+    | Transferred
+    | Completed
+    | Failed
+)
+
+_BY_KIND = {
+    re.sub(r"(?<!^)([A-Z])", r"-\1", cls.__name__).lower(): cls
+    for cls in (
+        Opened,
+        Decided,
+        Prepared,
+        Sealed,
+        Uploaded,
+        Waiting,
+        Warned,
+        Submitted,
+        Polled,
+        Transferred,
+        Completed,
+        Failed,
+    )
+}
+_KIND_OF = {cls: kind for kind, cls in _BY_KIND.items()}
+
+
+def as_dict(event: Event) -> dict[str, object]:
+    """The JSON form: the event's fields and its `event` kind."""
+    return {"event": _KIND_OF[type(event)], **asdict(event)}
+
+
+def from_dict(value: dict[str, object]) -> Event | None:
+    """The event again, or None where the form is not one of ours (another version wrote it)."""
+    fields = dict(value)
+    cls = _BY_KIND.get(str(fields.pop("event", "")))
+    if cls is None:
+        return None
+    try:
+        event: Event = cls(**fields)  # type: ignore[arg-type]  # the fields are checked by the constructor's names
+    except TypeError:
+        return None
+    return event

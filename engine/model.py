@@ -1,0 +1,242 @@
+"""The nouns that every layer shares. Plain frozen data: no I/O, no policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .redaction import Secret
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open range of bytes, `start <= offset < stop`."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop:
+            raise ValueError(f"not a span: {self.start}..{self.stop}")
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the span covers."""
+        return self.stop - self.start
+
+
+class WireName(StrEnum):
+    """The protocols an artifact can travel by."""
+
+    SINGLE = "single"
+    TUS = "tus"
+
+
+class JobKind(StrEnum):
+    """What the job ends with: a transcript, or only delivered bytes."""
+
+    TRANSCRIPTION = "transcription"
+    DELIVERY = "delivery"
+
+
+class JobState(StrEnum):
+    """Where a job is on its way. The legal moves are in `core.job`."""
+
+    NEW = "new"
+    PREPARING = "preparing"
+    UPLOADING = "uploading"
+    SUBMITTING = "submitting"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large one request's payload may be, as servers state it (bytes)."""
+
+    min_bytes: int = 1
+    max_bytes: int | None = None
+    multiple_bytes: int = 1
+    exact_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server's tus endpoint offers, as its OPTIONS reply said."""
+
+    extensions: frozenset[str] = frozenset()
+    max_size_bytes: int | None = None
+    checksum_algorithms: tuple[str, ...] = ()
+    creation_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an artifact is cut: fixed once made, stored, and never changed for an upload.
+
+    Parts are the unit of proof, lanes (contiguous runs of parts) the unit of transfer.
+    """
+
+    part_size_bytes: int
+    total_bytes: int
+    lanes: tuple[Span, ...]
+
+    @property
+    def part_count(self) -> int:
+        """Parts in the artifact; an empty artifact has none."""
+        return -(-self.total_bytes // self.part_size_bytes)
+
+    def part(self, index: int) -> Span:
+        """The bytes of one part; the last may be short."""
+        start = index * self.part_size_bytes
+        return Span(start, min(start + self.part_size_bytes, self.total_bytes))
+
+    def parts_within(self, span: Span) -> Iterator[int]:
+        """Indices of the parts that touch `span`."""
+        if span.size_bytes:
+            yield from range(span.start // self.part_size_bytes, (span.stop - 1) // self.part_size_bytes + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the server says a lane is (bytes from the lane's start).
+
+    `processing_id` is set only by a wire whose last reply also creates the job.
+    """
+
+    offset_bytes: int
+    length_bytes: int | None = None
+    expires_at: float | None = None
+    processing_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One append-only remote resource and what is known of it. Counts are bytes from the lane's start.
+
+    `acked_bytes` is the server's word. `offered_bytes` is the furthest byte ever handed to the network,
+    committed before it is sent: a server that claims more was written to by somebody else.
+    """
+
+    index: int
+    span: Span
+    created: bool = False
+    url: Secret | None = field(default=None, repr=False)
+    acked_bytes: int = 0
+    offered_bytes: int = 0
+    generation: int = 0
+    expires_at: float | None = None
+
+    @property
+    def remaining(self) -> Span:
+        """The artifact's bytes that the server has not confirmed."""
+        return Span(self.span.start + self.acked_bytes, self.span.stop)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has confirmed every byte."""
+        return self.created and self.acked_bytes == self.span.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIdentity:
+    """Tells whether a recording is still the same bytes, without reading all of it."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """The sealed bytes that travel, as the manifest remembers them."""
+
+    path: str
+    size_bytes: int
+    media_type: str
+    filename: str
+    recipe: str
+    is_source: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the transfer cost, kept across runs: the figures of the end line."""
+
+    sent_bytes: int = 0
+    retries: int = 0
+    waited_s: float = 0.0
+    sending_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One row of the manifest: everything durable about one recording's way."""
+
+    id: str
+    kind: JobKind
+    state: JobState
+    source: str
+    identity: SourceIdentity
+    wish: str
+    endpoint: str
+    idempotency_key: str
+    created_at: float
+    updated_at: float
+    wire: WireName | None = None
+    decision: str | None = None
+    artifact: ArtifactRecord | None = None
+    plan: Plan | None = None
+    processing_id: str | None = None
+    transcription: str | None = None
+    result_url: Secret | None = field(default=None, repr=False)
+    failure: str | None = None
+    tally: Tally = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the caller came for."""
+
+    job_id: str
+    processing_id: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An upload the service has accepted as a job."""
+
+    job_id: str
+    processing_id: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Bytes delivered to a tus server; `url` is the upload's own and a capability."""
+
+    job_id: str
+    url: Secret
+    source: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One answer of the service's status call."""
+
+    processing_id: str
+    status: str
+    transcription: str | None = None
+    message: str | None = None

@@ -1,0 +1,429 @@
+"""A job's way from recording to transcript, stage by stage, from whatever was last committed.
+
+Every stage reads what it needs from the manifest and leaves its result there, so a run may end anywhere and the
+next one goes on. What comes next is decided by `core.job`; nothing here remembers between runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import preparing
+from .core.job import FINAL, Stage, after_upload, next_stage
+from .core.plan import make_plan
+from .errors import (
+    DigestMismatch,
+    InternalError,
+    JobFailed,
+    KeyRejected,
+    RecordingError,
+    ServiceError,
+    SpeechStreamError,
+    UploadRefused,
+)
+from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
+from .faults import Fault
+from .model import JobKind, JobState, Lane, Tally, WireName
+from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts
+from .runtime.live import LiveReader, LiveWriter
+from .runtime.ownership import owned
+from .runtime.persist import Persistence
+from .runtime.polling import until_done
+from .runtime.submission import Lost, submit
+from .runtime.turns import Turns
+from .runtime.upload import CHECKSUMS, LaneUpload, ambiguous
+from .wire import tus
+from .wire.address import resolve, with_path
+from .wire.interface import SingleWire, TusWire
+from .wire.service import Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .core.retry import RetryPolicy
+    from .events import Event
+    from .model import ArtifactRecord, Capabilities, JobRecord, Plan
+    from .runtime.clock import Clock
+    from .runtime.exchange import Exchanger
+    from .runtime.manifest import Manifest
+    from .runtime.service_access import ServiceAccess
+    from .wire.interface import Wire
+
+MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
+_FOLLOW_EVERY_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller asked for beyond the recording itself."""
+
+    wire: str = "auto"
+    checksum: bool = False
+    repeat_ambiguous: bool = False
+    goal: JobState = JobState.COMPLETED
+    creation_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What a run needs of the world."""
+
+    manifest: Manifest
+    exchanger: Exchanger
+    access: ServiceAccess
+    clock: Clock
+    emit: Callable[[Event], None]
+    policy: RetryPolicy
+
+
+async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
+    """Bring a job to its goal, as its owner or by watching its owner do it.
+
+    Raises:
+        SpeechStreamError: the attempt ended. What was committed stays, and the next run goes on from it.
+    """
+    folder = crew.manifest.job_folder(job.id)
+    reader = LiveReader(folder)
+    told = False
+    while not _reached(job, wishes.goal):
+        with owned(folder) as mine:
+            if mine:
+                onward = replace(crew, emit=LiveWriter(folder, crew.clock, crew.emit))
+                return await JobRun(onward, wishes, folder).drive(job.id)
+        if not told:
+            told = True
+            crew.emit(Opened(job.id, job.source, resumed=True, attached=True))
+        event = reader.newest()
+        if event is not None and not isinstance(event, (Completed, Failed)):
+            crew.emit(event)
+        await crew.clock.sleep(_FOLLOW_EVERY_S)
+        job = crew.manifest.job(job.id)
+    return job
+
+
+def _reached(job: JobRecord, goal: JobState) -> bool:
+    return job.state in FINAL or (goal is JobState.PROCESSING and job.state is JobState.PROCESSING)
+
+
+class JobRun:
+    """One owner's work on one job. Holds the job's lock throughout."""
+
+    def __init__(self, crew: Crew, wishes: Wishes, folder: Path) -> None:
+        self._crew = crew
+        self._wishes = wishes
+        self._folder = folder
+        self._manifest = crew.manifest
+        self._emit = crew.emit
+        self._relapses = 0
+
+    async def drive(self, job_id: str) -> JobRecord:
+        """Run stage after stage until the goal is reached."""
+        job = self._manifest.job(job_id)
+        try:
+            while not _reached(job, self._wishes.goal):
+                job = await self._next(job)
+        except SpeechStreamError as error:
+            resumable = self._manifest.job(job_id).state not in FINAL
+            self._emit(Failed(job_id, error.kind, error.message, error.hint, resumable))
+            raise
+        if job.state is JobState.COMPLETED:
+            shutil.rmtree(self._spool, ignore_errors=True)
+            self._emit(Completed(job_id))
+        return job
+
+    @property
+    def _spool(self) -> Path:
+        return self._folder / "spool"
+
+    async def _next(self, job: JobRecord) -> JobRecord:
+        match next_stage(job):
+            case Stage.PREPARE:
+                return await self._prepare(job)
+            case Stage.UPLOAD:
+                return await self._upload(job)
+            case Stage.SUBMIT:
+                return await self._submit(job)
+            case Stage.POLL:
+                return await self._poll(job)
+            case Stage.ASK_A_PERSON:
+                return self._ask_a_person(job)
+            case Stage.NOTHING:
+                raise InternalError(f"job {job.id} is {job.state} and was run all the same")
+
+    # -- preparing -------------------------------------------------------------------------------
+
+    async def _prepare(self, job: JobRecord) -> JobRecord:
+        if job.state is JobState.NEW:
+            job = self._manifest.move(job.id, JobState.PREPARING)
+        try:
+            artifact, reason = await preparing.prepare(job, self._spool, self._emit)
+        except RecordingError as error:
+            if error.reason != "SourceChanged":
+                self._manifest.move(job.id, JobState.FAILED, failure=error.message)
+                shutil.rmtree(self._spool, ignore_errors=True)
+            raise
+        return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
+
+    # -- uploading -------------------------------------------------------------------------------
+
+    async def _upload(self, job: JobRecord) -> JobRecord:
+        artifact = _artifact(job)
+        base_url = await self._base_url(job)
+        wire = await self._wire(job, artifact, base_url)
+        if job.plan is None:
+            plan = make_plan(artifact.size_bytes)
+            lanes = [Lane(index, span) for index, span in enumerate(plan.lanes)]
+            job = self._manifest.save_plan(job.id, plan, lanes, wire.name)
+        plan = _plan(job)
+        persistence = self._persistence(job)
+        try:
+            with self._open(job, artifact) as file:
+                file.check()
+                hasher = PartHasher(file, plan, self._manifest.digests(job.id))
+                upload = LaneUpload(
+                    job=job,
+                    base_url=base_url,
+                    wire=wire,
+                    exchanger=self._crew.exchanger,
+                    manifest=self._manifest,
+                    file=file,
+                    hasher=hasher,
+                    persistence=persistence,
+                    turns=await self._turns(job),
+                    emit=self._emit,
+                )
+                (lane,) = self._manifest.lanes(job)
+                state, processing_id = await upload.run(lane, submission_follows=job.kind is JobKind.TRANSCRIPTION)
+                if job.kind is JobKind.DELIVERY:
+                    await hasher.complete()
+                    self._manifest.save_digests(job.id, hasher.taken())
+        except KeyRejected as error:
+            raise _for_delivery(error, job) from error
+        finally:
+            self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
+        if processing_id is not None:
+            return self._submitted(job, processing_id)
+        if job.kind is JobKind.DELIVERY:
+            job = self._manifest.move(job.id, after_upload(job.kind), result_url=state.lane.url)
+            self._tell_cost(job)
+            return job
+        return self._manifest.move(job.id, after_upload(job.kind))
+
+    async def _wire(self, job: JobRecord, artifact: ArtifactRecord, base_url: str) -> Wire:
+        """The wire this upload began with; for a new one, what was asked for or what the server offers."""
+        creation_url = base_url if job.kind is JobKind.DELIVERY else with_path(base_url, "uploads")
+        wanted = job.wire or (None if self._wishes.wire == "auto" else WireName(self._wishes.wire))
+        found = None
+        if wanted is not WireName.SINGLE:
+            found = await self._capabilities(job, creation_url)
+            if found is None or "creation" not in found.extensions:
+                if wanted is WireName.TUS or job.kind is JobKind.DELIVERY:
+                    self._manifest.forget_capabilities(creation_url)
+                    raise UploadRefused(
+                        f"There is no tus server that creates uploads at {creation_url}",
+                        hint="check the address; what was stored is kept: `speechstream resume`",
+                    )
+                found = None
+        if found is None:
+            return SingleWire(
+                base_url, artifact.filename, artifact.media_type, job.idempotency_key, secrets.token_hex(16)
+            )
+        if found.max_size_bytes is not None and artifact.size_bytes > found.max_size_bytes:
+            raise UploadRefused(
+                f"The server takes at most {found.max_size_bytes} bytes, and {artifact.filename} has "
+                f"{artifact.size_bytes}",
+                hint="a smaller recipe may fit: `--recipe standard`",
+            )
+        return TusWire(
+            found.creation_url,
+            artifact.filename,
+            artifact.media_type,
+            (("Idempotency-Key", f'"{job.idempotency_key}"'),) if job.kind is JobKind.TRANSCRIPTION else (),
+            self._checksum_algorithm(job, found),
+        )
+
+    def _checksum_algorithm(self, job: JobRecord, found: Capabilities) -> str | None:
+        if not self._wishes.checksum:
+            return None
+        for algorithm in CHECKSUMS:
+            if "checksum" in found.extensions and algorithm in found.checksum_algorithms:
+                return algorithm
+        self._emit(Warned(job.id, "the server offers no checksum that we know; parts are proved at the end instead"))
+        return None
+
+    async def _capabilities(self, job: JobRecord, creation_url: str) -> Capabilities | None:
+        clock = self._crew.clock
+        known, found = self._manifest.capabilities(creation_url, clock.wall())
+        if known:
+            return found
+        asked = await self._persistence(job).until_answered(
+            lambda: self._crew.exchanger.converse(tus.discover(creation_url)), "Asking what the server offers"
+        )
+        self._manifest.save_capabilities(creation_url, asked, clock.wall())
+        return asked
+
+    # -- submitting ------------------------------------------------------------------------------
+
+    async def _submit(self, job: JobRecord) -> JobRecord:
+        artifact, plan = _artifact(job), _plan(job)
+        base_url = await self._base_url(job)
+        (lane,) = self._manifest.lanes(job)
+        if lane.url is None:
+            raise InternalError(f"job {job.id} is to be submitted and has no upload")
+        with self._open(job, artifact) as file:
+            hasher = PartHasher(file, plan, self._manifest.digests(job.id))
+            digests = await hasher.complete()
+            self._manifest.save_digests(job.id, hasher.taken())
+        submission = Submission(
+            upload=resolve(base_url, lane.url.reveal()),
+            size_bytes=artifact.size_bytes,
+            filename=artifact.filename,
+            part_size_bytes=plan.part_size_bytes,
+            digest=digest_of_parts(digests),
+            parts=digests,
+            idempotency_key=job.idempotency_key,
+        )
+        persistence = self._persistence(job)
+        try:
+            answer = await submit(base_url, submission, self._crew.exchanger, await self._turns(job), persistence)
+        finally:
+            self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
+        if isinstance(answer, Lost):
+            return self._relapse(job, lane, answer)
+        return self._submitted(job, answer)
+
+    def _submitted(self, job: JobRecord, processing_id: str) -> JobRecord:
+        job = self._manifest.move(job.id, JobState.PROCESSING, processing_id=processing_id)
+        self._tell_cost(job)
+        self._emit(Submitted(job.id, processing_id))
+        return job
+
+    def _relapse(self, job: JobRecord, lane: Lane, why: Lost) -> JobRecord:
+        """The server will not make a job of the upload as it is: go back and bring it what it lacks."""
+        self._relapses += 1
+        if self._relapses > MAX_RELAPSES:
+            if why is Lost.DIFFERENT:
+                raise DigestMismatch(
+                    f"The server's bytes still differ from ours after they were sent {self._relapses} times",
+                    hint="something on the way damages data; try another network, then `speechstream resume`",
+                )
+            raise ServiceError("The server says that the upload is complete, and that it is not, again and again")
+        match why:
+            case Lost.GONE:
+                warning = "the server no longer has the upload; it is sent again"
+            case Lost.DIFFERENT:
+                warning = "the server holds other bytes than were sent; they are sent again"
+            case Lost.INCOMPLETE:
+                warning = "the server says that the upload is not complete; it is asked where it stands"
+        self._emit(Warned(job.id, warning))
+        if why is not Lost.INCOMPLETE:
+            lane = replace(lane, created=False, acked_bytes=0, offered_bytes=0)
+            self._manifest.save_lane(job.id, lane)
+        return self._manifest.move(job.id, JobState.UPLOADING)
+
+    def _ask_a_person(self, job: JobRecord) -> JobRecord:
+        if job.state is not JobState.AMBIGUOUS:
+            job = self._manifest.move(job.id, JobState.AMBIGUOUS, failure="it was cut off before the answer came")
+        if not self._wishes.repeat_ambiguous:
+            raise ambiguous(job.id, job.failure or "no answer came")
+        return self._manifest.move(job.id, JobState.UPLOADING)
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    async def _poll(self, job: JobRecord) -> JobRecord:
+        if job.processing_id is None:
+            raise InternalError(f"job {job.id} is processing and has no processing_id")
+        base_url = await self._base_url(job)
+        try:
+            text = await until_done(
+                base_url, job.processing_id, self._crew.exchanger, await self._turns(job), self._persistence(job)
+            )
+        except JobFailed as error:
+            self._manifest.move(job.id, JobState.FAILED, failure=error.message)
+            shutil.rmtree(self._spool, ignore_errors=True)
+            raise
+        return self._manifest.move(job.id, JobState.COMPLETED, transcription=text)
+
+    # -- shared ----------------------------------------------------------------------------------
+
+    async def _base_url(self, job: JobRecord) -> str:
+        if job.kind is JobKind.DELIVERY:
+            return self._wishes.creation_url or job.endpoint
+        return await self._crew.access.base_url(job.endpoint)
+
+    async def _turns(self, job: JobRecord) -> Turns:
+        if job.kind is JobKind.DELIVERY:  # it makes no call that the service limits
+            return Turns(self._manifest, self._crew.clock, self._emit, account="")
+        return await self._crew.access.turns(job.endpoint, self._manifest, self._emit)
+
+    def _persistence(self, job: JobRecord) -> Persistence:
+        crew = self._crew
+        return Persistence(job.id, crew.clock, crew.exchanger.brake, self._emit, crew.policy)
+
+    def _open(self, job: JobRecord, artifact: ArtifactRecord) -> ArtifactFile:
+        if artifact.is_source:
+            return ArtifactFile(Path(artifact.path), artifact.size_bytes, unchanged=job.identity)
+        return ArtifactFile(self._spool / artifact.path, artifact.size_bytes)
+
+    def _tell_cost(self, job: JobRecord) -> None:
+        tally, size_bytes = job.tally, _artifact(job).size_bytes
+        rate = size_bytes / tally.sending_s if tally.sending_s > 0 else None
+        again = max(0, tally.sent_bytes - size_bytes)
+        self._emit(Transferred(job.id, size_bytes, again, tally.retries, tally.waited_s, rate))
+
+
+async def discard(job: JobRecord, crew: Crew) -> JobRecord:
+    """Cancel a job: the server's copy goes if that can be had, then ours, then the job is `cancelled`.
+
+    Raises:
+        SpeechStreamError: it is another process's, or already at its end.
+    """
+    folder = crew.manifest.job_folder(job.id)
+    with owned(folder) as mine:
+        if not mine:
+            raise ServiceError(
+                f"Job {job.id} is being worked on by another process", hint="stop that one first, then cancel"
+            )
+        job = crew.manifest.job(job.id)
+        if job.state in FINAL:
+            return job
+        if job.state in {JobState.UPLOADING, JobState.SUBMITTING} and job.wire is WireName.TUS:
+            await _discard_lanes(job, crew)
+        shutil.rmtree(folder / "spool", ignore_errors=True)
+        return crew.manifest.move(job.id, JobState.CANCELLED)
+
+
+async def _discard_lanes(job: JobRecord, crew: Crew) -> None:
+    base_url = job.endpoint if job.kind is JobKind.DELIVERY else await crew.access.base_url(job.endpoint)
+    for lane in crew.manifest.lanes(job):
+        if lane.url is None:
+            continue
+        try:
+            await crew.exchanger.converse(tus.terminate(resolve(base_url, lane.url.reveal())))
+        except Fault as fault:
+            crew.emit(Warned(job.id, f"the server's copy stays until it expires: {fault.message}"))
+
+
+def _artifact(job: JobRecord) -> ArtifactRecord:
+    if job.artifact is None:
+        raise InternalError(f"job {job.id} is {job.state} and has no artifact")
+    return job.artifact
+
+
+def _plan(job: JobRecord) -> Plan:
+    if job.plan is None:
+        raise InternalError(f"job {job.id} is {job.state} and has no plan")
+    return job.plan
+
+
+def _for_delivery(error: KeyRejected, job: JobRecord) -> KeyRejected:
+    if job.kind is not JobKind.DELIVERY:
+        return error
+    return KeyRejected(
+        error.message.replace("the API key", "the request's credentials"),
+        hint="nothing is lost; repeat the same `speechstream send` with a valid `--header 'Authorization: …'`",
+    )

@@ -1,0 +1,175 @@
+"""From the recording to a sealed artifact: the only place where the two packages meet."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import anyio.to_thread
+
+from .errors import InternalError, OutputError, RecordingError, SpeechStreamError, StateError, UserError
+from .events import Decided, Prepared, Sealed, Warned
+from .model import ArtifactRecord, SourceIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import preprocess
+
+    from .events import Event
+    from .model import JobRecord
+
+AS_IS = "as-is"
+
+
+async def identify(source: Path) -> SourceIdentity:
+    """Who the recording is.
+
+    Raises:
+        RecordingError: it is missing, empty, not a regular file, or cannot be read.
+    """
+    import preprocess
+
+    try:
+        found = await anyio.to_thread.run_sync(partial(preprocess.identity, source))
+    except preprocess.PreprocessError as error:
+        raise translated(error) from error
+    if found.size_bytes == 0:
+        raise RecordingError(
+            f"{str(source)!r} is empty.",
+            hint="check the recorder or copy the file again, then run the same command",
+            reason="Empty",
+        )
+    return SourceIdentity(found.device, found.inode, found.size_bytes, found.mtime_ns, found.fingerprint)
+
+
+async def check(source: Path, wish: str) -> None:
+    """Make sure that a recording can be prepared as wished, before anything is stored about it.
+
+    `as-is` promises nothing about what the file is: it is sent whatever it is.
+
+    Raises:
+        SpeechStreamError: it cannot; the message says why.
+    """
+    if wish == AS_IS:
+        return
+    import preprocess
+
+    try:
+        preprocess.decide(await preprocess.probe(source), cast("preprocess.Wish", wish))
+    except preprocess.PreprocessError as error:
+        raise translated(error) from error
+
+
+async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) -> tuple[ArtifactRecord, str]:
+    """Make the job's artifact in `spool`, or take the finished one that is there. Also returns why it is so.
+
+    Where ffmpeg itself fails on a recording that can be read, the original is sent instead, and the user is told.
+
+    Raises:
+        SpeechStreamError: the recording is at fault, or the disk is full.
+    """
+    source = Path(job.source)
+    if job.wish == AS_IS:
+        reason = "as-is: as asked"
+        emit(Decided(job.id, AS_IS, reason))
+        return _original(job), reason
+    import preprocess
+
+    try:
+        info = await preprocess.probe(source)
+        decision = preprocess.decide(info, cast("preprocess.Wish", job.wish))
+        emit(Decided(job.id, decision.recipe.name, decision.reason))
+        for warning in decision.warnings:
+            emit(Warned(job.id, warning))
+        ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
+
+        def report(progress: preprocess.Progress) -> None:
+            emit(Prepared(job.id, progress.done_s, progress.total_s, progress.speed))
+
+        artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
+    except preprocess.ToolError as error:
+        reason = f"as-is: preparing failed ({error.message.rstrip('.')}), so the original is sent"
+        emit(Warned(job.id, reason))
+        return _original(job), reason
+    except preprocess.PreprocessError as error:
+        raise translated(error) from error
+    for warning in artifact.warnings:
+        emit(Warned(job.id, warning))
+    emit(Sealed(job.id, artifact.size_bytes, job.identity.size_bytes))
+    record = ArtifactRecord(
+        path=os.fspath(source) if artifact.is_source else artifact.path.name,
+        size_bytes=artifact.size_bytes,
+        media_type=artifact.media_type,
+        filename=source.name if artifact.is_source else f"{source.stem}{artifact.suffix}",
+        recipe=artifact.recipe,
+        is_source=artifact.is_source,
+    )
+    return record, decision.reason
+
+
+async def prepare_into(source: Path, wish: str, output: Path, emit: Callable[[Event], None]) -> ArtifactRecord:
+    """Make only the artifact, at `output`, which appears whole or not at all.
+
+    Raises:
+        SpeechStreamError: the recording is at fault, or `output` cannot be written.
+    """
+    import preprocess
+
+    spool = output.with_name(f".{output.name}.preparing")
+    try:
+        info = await preprocess.probe(source)
+        decision = preprocess.decide(info, cast("preprocess.Wish", wish))
+        emit(Decided("", decision.recipe.name, decision.reason))
+        ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
+
+        def report(progress: preprocess.Progress) -> None:
+            emit(Prepared("", progress.done_s, progress.total_s, progress.speed))
+
+        artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
+    except preprocess.PreprocessError as error:
+        shutil.rmtree(spool, ignore_errors=True)
+        raise translated(error) from error
+    try:
+        if artifact.is_source:
+            spool.mkdir(mode=0o700, exist_ok=True)
+            await anyio.to_thread.run_sync(shutil.copyfile, artifact.path, spool / "copy")
+            (spool / "copy").replace(output)
+        else:
+            artifact.path.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+    for warning in artifact.warnings:
+        emit(Warned("", warning))
+    emit(Sealed("", artifact.size_bytes, info.size_bytes))
+    return ArtifactRecord(
+        os.fspath(output), artifact.size_bytes, artifact.media_type, output.name, artifact.recipe, artifact.is_source
+    )
+
+
+def _original(job: JobRecord) -> ArtifactRecord:
+    media_type = mimetypes.guess_type(job.source)[0] or "application/octet-stream"
+    return ArtifactRecord(job.source, job.identity.size_bytes, media_type, Path(job.source).name, AS_IS, is_source=True)
+
+
+def translated(error: preprocess.PreprocessError) -> SpeechStreamError:
+    """The error of our tree for one of `preprocess`: same sentence, same hint, sorted by blame."""
+    import preprocess
+
+    hint = error.hint or None
+    match error:
+        case preprocess.RecordingError():
+            return RecordingError(error.message, hint=hint, reason=type(error).__name__)
+        case preprocess.WishError():
+            return UserError(error.message, hint=hint)
+        case preprocess.NoSpace() | preprocess.OutputDenied():
+            return OutputError(error.message, hint=hint)
+        case preprocess.ToolError():
+            return StateError(error.message, hint=hint)
+    return InternalError(error.message, hint=hint)

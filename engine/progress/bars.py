@@ -1,0 +1,125 @@
+"""Bars for a person at a terminal: one for preparing, one for uploading. The only importer of tqdm.
+
+The upload bar moves by acknowledged bytes alone and starts where a resumed job stands, so that its rate and its
+time left come from what really arrived in this run. It never goes back.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from tqdm import tqdm
+
+from ..events import Completed, Failed, Opened, Polled, Prepared, Sealed, Submitted, Transferred, Uploaded, Waiting
+from .sentences import duration, printable, sentence, size
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from ..events import Event
+
+_NAME_WIDTH: Final = 24
+_SMOOTHING: Final = 0.2  # about the last ten acknowledgements: steady enough to read, quick enough to notice
+
+
+class Bars:
+    """Renders the events of any number of jobs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        tqdm.monitor_interval = 0  # no thread of its own: every update comes from an event
+        self._stream = stream
+        self._names: dict[str, str] = {}
+        self._bars: dict[tuple[str, str], tqdm[object]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Opened():
+                name = printable(PurePath(event.source).name)
+                self._names[event.job_id] = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
+                self._say(event)
+            case Prepared():
+                self._prepared(event)
+            case Sealed():
+                self._end("prepare", event.job_id)
+                self._say(event)
+            case Uploaded():
+                self._uploaded(event)
+            case Waiting():
+                self._state(event.job_id, f"waiting {duration(event.seconds)}: {event.reason}")
+            case Polled():
+                self._state(event.job_id, f"the service is at work ({event.status})")
+            case Submitted() | Transferred() | Completed() | Failed():
+                self._end("prepare", event.job_id)
+                self._end("upload", event.job_id)
+                self._end("state", event.job_id)
+                self._say(event)
+            case _:
+                self._say(event)
+
+    def close(self) -> None:
+        """Close every bar where it stands."""
+        for what, job_id in list(self._bars):
+            self._end(what, job_id)
+
+    def _say(self, event: Event) -> None:
+        text = sentence(event)
+        if text is not None:
+            tqdm.write(text, file=self._stream)
+
+    def _prepared(self, event: Prepared) -> None:
+        bar = self._bars.get(("prepare", event.job_id))
+        if bar is None:
+            percent = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+            bar = self._open(
+                "prepare",
+                event.job_id,
+                desc=f"preparing {self._name(event.job_id)}",
+                total=event.total_s,
+                bar_format=percent if event.total_s else "{desc}: {n:.0f} s of sound{postfix}",
+            )
+        if event.speed:
+            bar.set_postfix_str(f"{event.speed:.0f} times real time", refresh=False)
+        bar.update(max(0.0, event.done_s - bar.n))
+
+    def _uploaded(self, event: Uploaded) -> None:
+        bar = self._bars.get(("upload", event.job_id))
+        if bar is None:
+            bar = self._open(
+                "upload",
+                event.job_id,
+                desc=f"uploading {self._name(event.job_id)}",
+                total=event.total_bytes,
+                initial=event.acked_bytes,
+                unit="B",
+                unit_scale=True,
+                smoothing=_SMOOTHING,
+            )
+        elif event.acked_bytes > bar.n:
+            self._end("state", event.job_id)
+        unconfirmed = f"{size(event.unconfirmed_bytes)} on the way" if event.unconfirmed_bytes else ""
+        bar.set_postfix_str(unconfirmed, refresh=False)
+        if event.acked_bytes > bar.n:
+            bar.update(event.acked_bytes - bar.n)
+        else:
+            bar.refresh()
+
+    def _state(self, job_id: str, text: str) -> None:
+        bar = self._bars.get(("state", job_id)) or self._open("state", job_id, bar_format="{desc}")
+        bar.set_description_str(f"{self._name(job_id)}: {text}" if self._name(job_id) else text)
+
+    def _open(self, what: str, job_id: str, **settings: object) -> tqdm[object]:
+        bar = tqdm(file=self._stream, dynamic_ncols=True, leave=what != "state", **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
+        self._bars[what, job_id] = bar
+        opened: tqdm[object] = bar
+        return opened
+
+    def _end(self, what: str, job_id: str) -> None:
+        bar = self._bars.pop((what, job_id), None)
+        if bar is not None:
+            bar.set_postfix_str("", refresh=False)
+            bar.close()
+
+    def _name(self, job_id: str) -> str:
+        return self._names.get(job_id, "")

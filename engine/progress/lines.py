@@ -1,0 +1,37 @@
+"""Plain lines, for logs and pipes: what a person should know, and no bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..events import Waiting, Warned
+from .sentences import sentence
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from ..events import Event
+
+_WORTH_SAYING_S: Final = 2.0  # shorter waits are ordinary and would flood a log
+
+
+class Lines:
+    """Writes a sentence for each event that has one; only warnings when `quiet`."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._stream = stream
+        self._quiet = quiet
+
+    def __call__(self, event: Event) -> None:
+        """Write the event's sentence, if it is worth one."""
+        if self._quiet and not isinstance(event, Warned):
+            return
+        if isinstance(event, Waiting) and event.seconds < _WORTH_SAYING_S:
+            return
+        text = sentence(event)
+        if text is not None:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is held back."""

@@ -1,0 +1,184 @@
+"""Reads the sealed artifact and proves its parts: every part is hashed from the buffer that is sent."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio.to_thread
+import xxhash
+
+from ..errors import InternalError, RecordingChanged, RecordingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from ..model import Plan, SourceIdentity, Span
+
+_HASH_PIECE_BYTES: Final = 4 << 20
+
+
+class ArtifactFile:
+    """The artifact, open for reading at any offset. Use as a context manager.
+
+    `unchanged`, given for an artifact that is the recording itself, is what the open file must still be.
+    """
+
+    def __init__(self, path: Path, size_bytes: int, *, unchanged: SourceIdentity | None = None) -> None:
+        self.path = path
+        self.size_bytes = size_bytes
+        self._unchanged = unchanged
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise RecordingError(
+                f"{path} cannot be opened: {error.strerror}",
+                hint="put the file back where it was, then `speechstream resume`",
+                reason="Unreadable",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def check(self) -> None:
+        """Make sure that the open file is still the one that was planned.
+
+        Raises:
+            RecordingChanged: size or time of change differ.
+        """
+        facts = os.fstat(self._descriptor)
+        if facts.st_size != self.size_bytes:
+            raise RecordingChanged(
+                f"{self.path} has {facts.st_size} bytes, and had {self.size_bytes} when its upload began",
+                hint="the upload so far is kept; send the file as it is now with the same command",
+            )
+        known = self._unchanged
+        if known is not None and facts.st_mtime_ns != known.mtime_ns:
+            raise RecordingChanged(
+                f"{self.path} was written to while it was being sent",
+                hint="when it is finished, run the same command again",
+            )
+
+    def read_now(self, offset: int, size_bytes: int) -> bytes:
+        """Exactly `size_bytes` at `offset`; blocks.
+
+        Raises:
+            RecordingError: the disk does not give them.
+            RecordingChanged: the file is shorter than it was.
+        """
+        try:
+            piece = os.pread(self._descriptor, size_bytes, offset)
+        except OSError as error:
+            raise RecordingError(
+                f"{self.path} cannot be read at byte {offset}: {error.strerror}",
+                hint="copy the recording to a sound disk, then run the same command on the copy",
+                reason="Unreadable",
+            ) from error
+        if len(piece) < size_bytes:
+            if not piece:
+                raise RecordingChanged(f"{self.path} ends at byte {offset}, and had {self.size_bytes} bytes")
+            piece += self.read_now(offset + len(piece), size_bytes - len(piece))
+        return piece
+
+
+class PartHasher:
+    """Hashes parts as their bytes pass by, in order from any offset, and knows all digests so far.
+
+    `fresh` holds digests not yet committed.
+    """
+
+    def __init__(self, file: ArtifactFile, plan: Plan, known: Mapping[int, bytes]) -> None:
+        self._file = file
+        self._plan = plan
+        self._known = dict(known)
+        self._offset = -1
+        self._state = xxhash.xxh3_128()
+        self.fresh: dict[int, bytes] = {}
+
+    async def read(self, offset: int, size_bytes: int) -> bytes:
+        """The bytes to send, hashed. The same buffer serves both."""
+        return await anyio.to_thread.run_sync(self._read_and_hash, offset, size_bytes)
+
+    async def complete(self, on_hashed: Callable[[int], None] | None = None) -> tuple[bytes, ...]:
+        """All digests in order; parts whose digest a kill took away are read from the disk again."""
+        for index in range(self._plan.part_count):
+            if index not in self._known:
+                await anyio.to_thread.run_sync(self._hash_part, self._plan.part(index))
+                if on_hashed is not None:
+                    on_hashed(index)
+        return tuple(self._known[index] for index in range(self._plan.part_count))
+
+    def taken(self) -> dict[int, bytes]:
+        """The uncommitted digests, which from now on count as committed."""
+        fresh, self.fresh = self.fresh, {}
+        return fresh
+
+    def _read_and_hash(self, offset: int, size_bytes: int) -> bytes:
+        if offset != self._offset:
+            self._enter_at(offset)
+        piece = self._file.read_now(offset, size_bytes)
+        self._feed(piece)
+        return piece
+
+    def _hash_part(self, part: Span) -> None:
+        self._enter_at(part.start)
+        for start in range(part.start, part.stop, _HASH_PIECE_BYTES):
+            self._feed(self._file.read_now(start, min(_HASH_PIECE_BYTES, part.stop - start)))
+
+    def _enter_at(self, offset: int) -> None:
+        """Begin inside a part: its head is read again, so that the digest covers all of it."""
+        start = offset - offset % self._plan.part_size_bytes
+        self._state = xxhash.xxh3_128()
+        self._offset = start
+        while self._offset < offset:
+            self._feed(self._file.read_now(self._offset, min(_HASH_PIECE_BYTES, offset - self._offset)))
+
+    def _feed(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            index = self._offset // self._plan.part_size_bytes
+            part = self._plan.part(index)
+            taken = view[: part.stop - self._offset]
+            self._state.update(taken)
+            self._offset += len(taken)
+            view = view[len(taken) :]
+            if self._offset == part.stop:
+                self._finish(index, self._state.digest())
+                self._state = xxhash.xxh3_128()
+
+    def _finish(self, index: int, digest: bytes) -> None:
+        before = self._known.get(index)
+        if before is not None and before != digest:
+            part = self._plan.part(index)
+            raise RecordingChanged(
+                f"{self._file.path} has other bytes between {part.start} and {part.stop} than were sent before",
+                hint="send it as it is now with `--new`, or put the first version back and `speechstream resume`",
+            )
+        if before is None:
+            self._known[index] = self.fresh[index] = digest
+
+
+def digest_of_parts(digests: tuple[bytes, ...]) -> bytes:
+    """The artifact's digest: xxh3-128 over its parts' raw digests, in order."""
+    whole = xxhash.xxh3_128()
+    for digest in digests:
+        whole.update(digest)
+    return whole.digest()
+
+
+def require_spooled(path: Path, size_bytes: int) -> None:
+    """Make sure that a prepared artifact is still in its folder, whole.
+
+    Raises:
+        InternalError: it is not; it can be made again.
+    """
+    try:
+        present = path.stat().st_size
+    except OSError as error:
+        raise InternalError(f"The prepared artifact {path} is gone: {error.strerror}") from error
+    if present != size_bytes:
+        raise InternalError(f"The prepared artifact {path} has {present} bytes instead of {size_bytes}")

@@ -1,0 +1,69 @@
+"""Where the API key comes from: environment, key command, a 0600 config file, or the system's keyring; never argv."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+from ..errors import ConfigError
+from ..redaction import Secret
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+COMMAND_WAIT_S: Final = 60.0  # it may ask a person for a passphrase
+KEYRING_SERVICE: Final = "speechstream"
+
+
+def find_key(settings: Settings, endpoint: str) -> Secret:
+    """The key for `endpoint`. Blocks: a key command may ask a person.
+
+    Raises:
+        ConfigError: there is none, or its source fails.
+    """
+    key = _from_environment() or _from_command(settings) or settings.file_api_key or _from_keyring(endpoint)
+    if key is None:
+        raise ConfigError(
+            f"There is no API key for {endpoint}",
+            hint="set SPEECHSTREAM_API_KEY, or try without a service: add `--local`",
+        )
+    if not key.reveal().isascii() or not key.reveal().isprintable():
+        raise ConfigError("The API key holds characters that no header can carry", hint="check where it is copied from")
+    return key
+
+
+def _from_environment() -> Secret | None:
+    value = os.environ.get("SPEECHSTREAM_API_KEY", "").strip()
+    return Secret(value) if value else None
+
+
+def _from_command(settings: Settings) -> Secret | None:
+    words = settings.api_key_command
+    if words is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, from the user's own file, without a shell
+            words, stdout=subprocess.PIPE, timeout=COMMAND_WAIT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it ended with {type(error).__name__}"
+        raise ConfigError(f"The api_key_command {words[0]!r} gave no key: {reason}") from None
+    value = done.stdout.decode("utf-8", "replace").strip()
+    if not value:
+        raise ConfigError(f"The api_key_command {words[0]!r} printed nothing")
+    return Secret(value)
+
+
+def _from_keyring(endpoint: str) -> Secret | None:
+    """The keyring's, where the optional library is installed and a keyring is there."""
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        return None
+    try:
+        value = keyring.get_password(KEYRING_SERVICE, endpoint)
+    except keyring.errors.KeyringError:
+        return None
+    return Secret(value) if value else None

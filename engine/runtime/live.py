@@ -1,0 +1,64 @@
+"""A job's live progress, left by its owner for other processes to show: one small file, replaced whole.
+
+It is a courtesy and not a record: losing it loses nothing, so it is never fsynced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Final
+
+from ..events import Event, Prepared, Uploaded, as_dict, from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .clock import Clock
+
+_EVERY_S: Final = 0.25
+
+
+class LiveWriter:
+    """An event sink that keeps the newest event in a file."""
+
+    def __init__(self, folder: Path, clock: Clock, onward: Callable[[Event], None]) -> None:
+        self._path = folder / "live.json"
+        self._clock = clock
+        self._onward = onward
+        self._written_s = float("-inf")
+
+    def __call__(self, event: Event) -> None:
+        """Note the event and pass it on."""
+        frequent = isinstance(event, (Prepared, Uploaded))
+        now_s = self._clock.monotonic()
+        if not frequent or now_s - self._written_s >= _EVERY_S:
+            self._written_s = now_s
+            draft = self._path.with_suffix(".new")
+            with contextlib.suppress(OSError):  # nobody's progress bar is worth a failed upload
+                draft.write_text(json.dumps(as_dict(event)))
+                draft.replace(self._path)
+        self._onward(event)
+
+
+class LiveReader:
+    """Reads what another process's `LiveWriter` leaves; each event once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "live.json"
+        self._seen: int | None = None
+
+    def newest(self) -> Event | None:
+        """The owner's newest event, if there is one not returned before."""
+        try:
+            with self._path.open("rb") as file:
+                stamp = os.fstat(file.fileno()).st_ino
+                if stamp == self._seen:
+                    return None
+                value = json.load(file)
+        except (OSError, ValueError):
+            return None
+        self._seen = stamp
+        return from_dict(value) if isinstance(value, dict) else None

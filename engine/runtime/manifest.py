@@ -1,0 +1,408 @@
+"""The durable record of all jobs on this machine: one SQLite file that survives any kill.
+
+    <state>/                    0700
+      manifest.db               0600, WAL, synchronous=FULL: a committed step outlives a power cut
+      seal.key                  0600, opens the upload addresses in the manifest
+      jobs/<job id>/            the job's folder: its owner lock, its artifact, its live progress
+
+Every method is one transaction and returns only when it is on disk. Several processes may use one manifest; who may
+advance a job is settled by its owner lock, not here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final, Self
+
+from ..core.job import may_move
+from ..errors import InternalError, NoSuchJob, StateError
+from ..model import (
+    ArtifactRecord,
+    Capabilities,
+    JobKind,
+    JobRecord,
+    JobState,
+    Lane,
+    Plan,
+    SourceIdentity,
+    Span,
+    Tally,
+    WireName,
+)
+from ..redaction import Secret
+from .schema import migrate
+from .sealing import Seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from ..core.pacing import RateLimit
+
+BUSY_TIMEOUT_S: Final = 30.0  # another process's commit lasts milliseconds; a slow disk's, seconds
+CAPABILITY_TTL_S: Final = 3600.0
+_PACE_KEPT_S: Final = 3600.0
+
+Value = str | int | float | bytes | None
+
+
+class Manifest:
+    """An open manifest. Not for sharing between threads."""
+
+    def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._now = now
+        self._path = folder / "manifest.db"
+        self._seal = Seal(folder)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            self._db.row_factory = sqlite3.Row
+            with self._explained():
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                    self._db.execute(f"PRAGMA {pragma}")
+                migrate(self._db, str(self._path))
+        except OSError as error:
+            raise StateError(
+                f"The state folder {folder} cannot be used: {error.strerror or error}",
+                hint="choose another with SPEECHSTREAM_STATE_DIR, or make it writable",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file. What was committed stays."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def job_folder(self, job_id: str) -> Path:
+        """The folder of one job, made if need be (0700)."""
+        path = self.folder / "jobs" / job_id
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    # -- jobs ----------------------------------------------------------------------------------
+
+    def find(self, job: JobRecord) -> JobRecord | None:
+        """The job that this recording already has.
+
+        The same recording: same kind, endpoint and wish; same size, time of change and fingerprint; and the same
+        path or the same inode, so that a moved file is still itself. A cancelled or failed job does not count.
+        """
+        identity = job.identity
+        with self._explained():
+            row = self._db.execute(
+                """SELECT * FROM job WHERE size_bytes = ? AND mtime_ns = ? AND endpoint = ? AND kind = ? AND wish = ?
+                   AND fingerprint = ? AND (source = ? OR (device = ? AND inode = ?))
+                   AND state NOT IN ('failed', 'cancelled') ORDER BY created_at DESC LIMIT 1""",
+                (identity.size_bytes, identity.mtime_ns, job.endpoint, job.kind, job.wish, identity.fingerprint,
+                 os.fsencode(job.source), identity.device, identity.inode),
+            ).fetchone()  # fmt: skip
+        return None if row is None else self._job(row)
+
+    def find_or_add(self, job: JobRecord, *, new: bool) -> tuple[JobRecord, bool]:
+        """The job this recording already has, or `job`, added; True when it was added. `new` always adds."""
+        with self._transaction():
+            found = None if new else self.find(job)
+            if found is not None:
+                return found, False
+            self._insert("job", _job_columns(job))
+        return job, True
+
+    def job(self, name: str) -> JobRecord:
+        """The job with this id or processing_id.
+
+        Raises:
+            NoSuchJob: there is none.
+        """
+        with self._explained():
+            row = self._db.execute(
+                "SELECT * FROM job WHERE id = ? OR processing_id = ? ORDER BY created_at DESC", (name, name)
+            ).fetchone()
+        if row is None:
+            raise NoSuchJob(f"There is no job {name!r} in {self.folder}", hint="`speechstream jobs` lists them")
+        return self._job(row)
+
+    def jobs(self) -> list[JobRecord]:
+        """All jobs, oldest first, without opening any sealed address."""
+        with self._explained():
+            rows = self._db.execute("SELECT * FROM job ORDER BY created_at, id").fetchall()
+        return [self._job(row, sealed=True) for row in rows]
+
+    def move(self, job_id: str, state: JobState, **changes: object) -> JobRecord:
+        """Commit one legal move of the job together with what was learnt.
+
+        Raises:
+            InternalError: the move is not in `core.job.MOVES`.
+        """
+        with self._transaction():
+            job = self.job(job_id)
+            if not may_move(job.state, state):
+                raise InternalError(f"job {job_id} cannot go from {job.state} to {state}")
+            self._update(job_id, {"state": str(state), **self._columns(changes)})
+        return self.job(job_id)
+
+    def note(self, job_id: str, **changes: object) -> JobRecord:
+        """Commit facts that move no state."""
+        with self._transaction():
+            self._update(job_id, self._columns(changes))
+        return self.job(job_id)
+
+    def add_to_tally(self, job_id: str, more: Tally) -> None:
+        """Add what a stretch of the transfer cost."""
+        with self._transaction():
+            self._add_tally(job_id, more)
+
+    def check(self) -> None:
+        """Read the whole file and make sure that it is sound.
+
+        Raises:
+            StateError: it is damaged.
+        """
+        with self._explained():
+            answer = self._db.execute("PRAGMA quick_check").fetchone()[0]
+        if answer != "ok":
+            raise StateError(
+                f"The manifest {self._path} is damaged: {answer}",
+                hint=f"move {self.folder} aside and run the same commands again; nothing on the service is lost",
+            )
+
+    # -- lanes and parts -----------------------------------------------------------------------
+
+    def lanes(self, job: JobRecord) -> list[Lane]:
+        """The job's lanes, in order."""
+        with self._explained():
+            rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
+        return [
+            Lane(
+                index=row["number"],
+                span=Span(row["start"], row["stop"]),
+                created=bool(row["created"]),
+                url=None if row["url"] is None else self._seal.open(row["url"]),
+                acked_bytes=row["acked_bytes"],
+                offered_bytes=row["offered_bytes"],
+                generation=row["generation"],
+                expires_at=row["expires_at"],
+            )
+            for row in rows
+        ]
+
+    def save_lane(
+        self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
+    ) -> None:
+        """Commit what is known of a lane, with the digests of parts that were sent and what it cost."""
+        with self._transaction():
+            self._put_lane(job_id, lane)
+            if digests:
+                self._put_digests(job_id, digests)
+            if cost is not None:
+                self._add_tally(job_id, cost)
+
+    def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
+        """Commit the plan and the wire: from here on neither changes for this upload."""
+        with self._transaction():
+            self._update(job_id, {"part_size_bytes": plan.part_size_bytes, "wire": str(wire)})
+            for lane in lanes:
+                self._put_lane(job_id, lane)
+        return self.job(job_id)
+
+    def save_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:
+        """Commit digests of parts, by index."""
+        with self._transaction():
+            self._put_digests(job_id, digests)
+
+    def digests(self, job_id: str) -> dict[int, bytes]:
+        """The known digests of parts, by index."""
+        with self._explained():
+            rows = self._db.execute("SELECT number, digest FROM part WHERE job = ?", (job_id,)).fetchall()
+        return {row["number"]: row["digest"] for row in rows}
+
+    # -- pacing, across all processes ----------------------------------------------------------
+
+    def reserve(self, scope: str, limit: RateLimit, now: float) -> tuple[int | None, float]:
+        """Take a slot for one call: (slot, 0) when it may go now, else (None, seconds to wait)."""
+        with self._transaction():
+            self._db.execute("DELETE FROM pace WHERE at < ?", (now - _PACE_KEPT_S,))
+            past = [row["at"] for row in self._db.execute("SELECT at FROM pace WHERE scope = ?", (scope,))]
+            wait_s = limit.wait_s(past, now)
+            if wait_s > 0:
+                return None, wait_s
+            slot = self._db.execute("INSERT INTO pace (scope, at) VALUES (?, ?)", (scope, now)).lastrowid
+        return slot, 0.0
+
+    def settle(self, slot: int, now: float) -> None:
+        """The call was answered now: the limit counts from here."""
+        with self._transaction():
+            self._db.execute("UPDATE pace SET at = ? WHERE id = ?", (now, slot))
+
+    def release(self, slot: int) -> None:
+        """The call never left this machine: its slot is free again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM pace WHERE id = ?", (slot,))
+
+    # -- what servers offer --------------------------------------------------------------------
+
+    def capabilities(self, creation_url: str, now: float) -> tuple[bool, Capabilities | None]:
+        """(True, what is known) when the server was asked within the last hour, else (False, None)."""
+        with self._explained():
+            row = self._db.execute("SELECT * FROM capability WHERE creation_url = ?", (creation_url,)).fetchone()
+        if row is None or not 0 <= now - row["at"] < CAPABILITY_TTL_S:
+            return False, None
+        found = json.loads(row["found"])
+        return True, None if found is None else Capabilities(
+            frozenset(found["extensions"]),
+            found["max_size_bytes"],
+            tuple(found["checksum_algorithms"]),
+            found["creation_url"],
+        )  # fmt: skip
+
+    def save_capabilities(self, creation_url: str, found: Capabilities | None, now: float) -> None:
+        """Remember what OPTIONS said."""
+        value = None if found is None else {**asdict(found), "extensions": sorted(found.extensions)}
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO capability VALUES (?, ?, ?)", (creation_url, json.dumps(value), now)
+            )
+
+    def forget_capabilities(self, creation_url: str) -> None:
+        """Ask anew next time: the server did not behave as it had said."""
+        with self._transaction():
+            self._db.execute("DELETE FROM capability WHERE creation_url = ?", (creation_url,))
+
+    # -- inside --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(
+                f"The manifest {self._path} cannot be used: {error}",
+                hint="run `speechstream doctor`; it names the cause and the way out",
+            ) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _insert(self, table: str, columns: Mapping[str, Value]) -> None:
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        self._db.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608 - our own column names
+            tuple(columns.values()),
+        )
+
+    def _update(self, job_id: str, columns: Mapping[str, Value]) -> None:
+        if columns:
+            marks = ", ".join(f"{name} = ?" for name in columns)
+            self._db.execute(
+                f"UPDATE job SET {marks}, updated_at = ? WHERE id = ?",  # noqa: S608 - as above
+                (*columns.values(), self._now(), job_id),
+            )
+
+    def _columns(self, changes: Mapping[str, object]) -> dict[str, Value]:
+        """Fields of a JobRecord as columns."""
+        columns: dict[str, Value] = {}
+        for name, value in changes.items():
+            match value:
+                case ArtifactRecord():
+                    columns[name] = json.dumps(asdict(value))
+                case SourceIdentity():
+                    columns.update(asdict(value))
+                case None | str() | int() | float() | bytes():
+                    columns[name] = value
+                case Secret():
+                    columns[name] = self._seal.close(value)
+                case _:
+                    raise InternalError(f"the manifest has no column for {name}={type(value).__name__}")
+        return columns
+
+    def _put_lane(self, job_id: str, lane: Lane) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job_id, lane.index, lane.span.start, lane.span.stop, lane.created, self._sealed(lane.url),
+             lane.acked_bytes, lane.offered_bytes, lane.generation, lane.expires_at),
+        )  # fmt: skip
+
+    def _put_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO part VALUES (?, ?, ?)",
+            [(job_id, number, digest) for number, digest in digests.items()],
+        )
+
+    def _add_tally(self, job_id: str, more: Tally) -> None:
+        self._db.execute(
+            """UPDATE job SET sent_bytes = sent_bytes + ?, retries = retries + ?, waited_s = waited_s + ?,
+               sending_s = sending_s + ? WHERE id = ?""",
+            (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
+        )
+
+    def _sealed(self, secret: Secret | None) -> bytes | None:
+        return None if secret is None else self._seal.close(secret)
+
+    def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:
+        artifact = None if row["artifact"] is None else ArtifactRecord(**json.loads(row["artifact"]))
+        plan = None
+        if artifact is not None and row["part_size_bytes"] is not None:
+            spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],))
+            plan = Plan(row["part_size_bytes"], artifact.size_bytes, tuple(Span(*span) for span in spans))
+        return JobRecord(
+            id=row["id"],
+            kind=JobKind(row["kind"]),
+            state=JobState(row["state"]),
+            source=os.fsdecode(row["source"]),
+            identity=SourceIdentity(
+                row["device"], row["inode"], row["size_bytes"], row["mtime_ns"], row["fingerprint"]
+            ),
+            wish=row["wish"],
+            endpoint=row["endpoint"],
+            idempotency_key=row["idempotency_key"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            wire=None if row["wire"] is None else WireName(row["wire"]),
+            decision=row["decision"],
+            artifact=artifact,
+            plan=plan,
+            processing_id=row["processing_id"],
+            transcription=row["transcription"],
+            result_url=None if sealed or row["result_url"] is None else self._seal.open(row["result_url"]),
+            failure=row["failure"],
+            tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
+        )
+
+
+def _job_columns(job: JobRecord) -> dict[str, Value]:
+    identity = job.identity
+    return {
+        "id": job.id,
+        "kind": str(job.kind),
+        "state": str(job.state),
+        "source": os.fsencode(job.source),
+        "device": identity.device,
+        "inode": identity.inode,
+        "size_bytes": identity.size_bytes,
+        "mtime_ns": identity.mtime_ns,
+        "fingerprint": identity.fingerprint,
+        "wish": job.wish,
+        "endpoint": job.endpoint,
+        "idempotency_key": job.idempotency_key,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+    }

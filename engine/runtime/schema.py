@@ -1,0 +1,108 @@
+"""The manifest's tables, one migration a version. A migration once shipped never changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..errors import StateError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE job (
+        id              TEXT PRIMARY KEY,
+        kind            TEXT NOT NULL,
+        state           TEXT NOT NULL,
+        source          BLOB NOT NULL,      -- absolute path, as the file system spells it
+        device          INTEGER NOT NULL,
+        inode           INTEGER NOT NULL,
+        size_bytes      INTEGER NOT NULL,
+        mtime_ns        INTEGER NOT NULL,
+        fingerprint     TEXT NOT NULL,
+        wish            TEXT NOT NULL,      -- the recipe asked for
+        endpoint        TEXT NOT NULL,
+        idempotency_key TEXT NOT NULL UNIQUE,
+        created_at      REAL NOT NULL,
+        updated_at      REAL NOT NULL,
+        wire            TEXT,
+        decision        TEXT,               -- why this recipe, in one line
+        artifact        TEXT,               -- JSON: path (relative to the job's folder), size, media type, ...
+        part_size_bytes INTEGER,
+        processing_id   TEXT,
+        transcription   TEXT,
+        result_url      BLOB,               -- sealed
+        failure         TEXT,
+        sent_bytes      INTEGER NOT NULL DEFAULT 0,
+        retries         INTEGER NOT NULL DEFAULT 0,
+        waited_s        REAL NOT NULL DEFAULT 0,
+        sending_s       REAL NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX job_by_source ON job (size_bytes, mtime_ns, endpoint);
+    CREATE INDEX job_by_processing_id ON job (processing_id) WHERE processing_id IS NOT NULL;
+    CREATE TABLE lane (
+        job           TEXT NOT NULL REFERENCES job ON DELETE CASCADE,
+        number        INTEGER NOT NULL,
+        start         INTEGER NOT NULL,
+        stop          INTEGER NOT NULL,
+        created       INTEGER NOT NULL,
+        url           BLOB,                 -- sealed; without its origin where that is the endpoint's
+        acked_bytes   INTEGER NOT NULL,
+        offered_bytes INTEGER NOT NULL,
+        generation    INTEGER NOT NULL,
+        expires_at    REAL,
+        PRIMARY KEY (job, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE part (
+        job    TEXT NOT NULL REFERENCES job ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        digest BLOB NOT NULL,               -- xxh3-128, canonical (big-endian)
+        PRIMARY KEY (job, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pace (
+        id    INTEGER PRIMARY KEY,
+        scope TEXT NOT NULL,                -- what is limited: a key's hash, a processing_id
+        at    REAL NOT NULL                 -- epoch seconds of the reservation, then of the reply
+    ) STRICT;
+    CREATE INDEX pace_by_scope ON pace (scope, at);
+    CREATE TABLE capability (
+        creation_url TEXT PRIMARY KEY,
+        found        TEXT NOT NULL,         -- JSON of what OPTIONS said; null: it speaks no tus
+        at           REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+VERSION: Final = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring the manifest to this version, each step a transaction of its own.
+
+    Raises:
+        StateError: it was written by a newer version; nothing is touched.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StateError(
+            f"The manifest {where} was written by a newer speechstream (format {version}, this is {VERSION})",
+            hint="install the newer version again, or choose another folder with SPEECHSTREAM_STATE_DIR",
+        )
+    while version < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version < VERSION:
+                for statement in _statements(MIGRATIONS[version]):
+                    connection.execute(statement)
+                version += 1
+                connection.execute(f"PRAGMA user_version = {version}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def _statements(script: str) -> list[str]:
+    lines = "\n".join(line.partition("--")[0] for line in script.splitlines())
+    return [statement for statement in lines.split(";") if statement.strip()]

@@ -1,0 +1,60 @@
+"""Turns an upload into exactly one job: the submission by reference, repeated until it is answered."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from ..core.lane import key_rejected
+from ..errors import UploadRefused
+from ..faults import BadParts, Conflict, Gone, Refused, TooLarge, Unauthorized
+from ..wire import service
+
+if TYPE_CHECKING:
+    from .exchange import Exchanger
+    from .persist import Persistence
+    from .turns import Turns
+
+
+class Lost(Enum):
+    """Why the upload must go (on) before it can be submitted."""
+
+    GONE = auto()
+    INCOMPLETE = auto()
+    DIFFERENT = auto()
+
+
+async def submit(
+    endpoint: str,
+    submission: service.Submission,
+    exchanger: Exchanger,
+    turns: Turns,
+    persistence: Persistence,
+) -> str | Lost:
+    """The processing_id, or why there can be none for this upload as it is.
+
+    Raises:
+        KeyRejected: 401 or 403.
+        UploadRefused: the service will not make a job of it.
+        GaveUp: no answer within the budget.
+    """
+
+    async def attempt() -> str | Lost:
+        try:
+            async with turns.upload(persistence.job_id):
+                return await exchanger.converse(service.submit(endpoint, submission))
+        except BadParts:
+            return Lost.DIFFERENT
+        except Gone:
+            return Lost.GONE
+        except Conflict as fault:
+            if fault.retry_after_s is not None:
+                raise
+            return Lost.INCOMPLETE
+        except Unauthorized as fault:
+            raise key_rejected(fault) from fault
+        except (Refused, TooLarge) as fault:
+            raise UploadRefused(f"The service will not make a job of the upload: {fault.message}") from fault
+
+    answer: str | Lost = await persistence.until_answered(attempt, "The submission")
+    return answer

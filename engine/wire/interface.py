@@ -1,0 +1,182 @@
+"""What every wire can do for a lane: the seam between policy and protocol.
+
+A wire is a frozen value. Each method begins a conversation; none keeps state between calls, so any lane may be driven
+by any worker. The contract:
+
+* `create` makes the remote resource and is not idempotent: a lost answer leaves an orphan that expires.
+* `locate` asks for the offset; it is idempotent and never called while an append of ours is under way.
+* `append` sends bytes at an offset; after any failure the lane asks `locate` before it appends again.
+* `discard` is best effort: absent already is success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ..model import Limits, Standing, WireName
+from . import single, tus
+
+if TYPE_CHECKING:
+    from ..model import Lane, Span
+    from ..redaction import Secret
+    from .message import Conversation
+    from .tus import Checksum, Created
+
+MAX_CHECKSUMMED_BYTES: Final = 16 << 20  # a cut request with a checksum keeps nothing, so it must be cheap to repeat
+
+
+class Wire(Protocol):
+    """How lanes travel to one server."""
+
+    @property
+    def name(self) -> WireName:
+        """Which protocol this is."""
+
+    @property
+    def limits(self) -> Limits:
+        """How large one append may be."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether an interrupted append leaves bytes behind; if not, one that left whole may have made a job."""
+
+    @property
+    def checksum_algorithm(self) -> str | None:
+        """The algorithm that appends must carry a checksum of, if any."""
+
+    def create(self, lane: Lane) -> Conversation[Created | None]:
+        """Make the lane's resource; None where the wire has no such thing."""
+
+    def locate(self, lane: Lane) -> Conversation[Standing]:
+        """Where the lane stands."""
+
+    def append(
+        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+    ) -> Conversation[Standing]:
+        """Send `span` at `offset_bytes`."""
+
+    def discard(self, lane: Lane) -> Conversation[None]:
+        """The lane is not wanted any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TusWire:
+    """Lanes as tus uploads."""
+
+    creation_url: str
+    filename: str
+    media_type: str
+    creation_headers: tuple[tuple[str, str], ...] = ()
+    checksum_algorithm: str | None = None
+
+    @property
+    def name(self) -> WireName:
+        """Tus."""
+        return WireName.TUS
+
+    @property
+    def limits(self) -> Limits:
+        """No limit of the protocol's own; a checksummed request stays small."""
+        return Limits(max_bytes=MAX_CHECKSUMMED_BYTES) if self.checksum_algorithm else Limits()
+
+    @property
+    def resumable(self) -> bool:
+        """Every byte that arrived is kept."""
+        return True
+
+    def create(self, lane: Lane) -> Conversation[Created | None]:
+        """POST to the creation URL."""
+        return (
+            yield from tus.create(
+                self.creation_url,
+                size_bytes=lane.span.size_bytes,
+                filename=self.filename,
+                media_type=self.media_type,
+                headers=self.creation_headers,
+            )
+        )
+
+    def locate(self, lane: Lane) -> Conversation[Standing]:
+        """HEAD of the upload."""
+        return tus.locate(_url(lane))
+
+    def append(
+        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+    ) -> Conversation[Standing]:
+        """PATCH of the upload."""
+        return tus.append(_url(lane), span, offset_bytes, checksum=checksum)
+
+    def discard(self, lane: Lane) -> Conversation[None]:
+        """DELETE of the upload."""
+        return tus.terminate(_url(lane))
+
+
+@dataclass(frozen=True, slots=True)
+class SingleWire:
+    """The documented call: the whole artifact in one request, which also makes the job."""
+
+    endpoint: str
+    filename: str
+    media_type: str
+    idempotency_key: str
+    boundary: str
+
+    @property
+    def name(self) -> WireName:
+        """Single."""
+        return WireName.SINGLE
+
+    @property
+    def limits(self) -> Limits:
+        """Everything at once."""
+        return Limits(min_bytes=1 << 62)
+
+    @property
+    def resumable(self) -> bool:
+        """Nothing of a broken request is kept."""
+        return False
+
+    @property
+    def checksum_algorithm(self) -> None:
+        """The documented call has none."""
+        return
+
+    def create(self, lane: Lane) -> Conversation[Created | None]:
+        """There is nothing to make."""
+        del lane
+        return None
+        yield
+
+    def locate(self, lane: Lane) -> Conversation[Standing]:
+        """Always at the beginning."""
+        del lane
+        return Standing(0)
+        yield
+
+    def append(
+        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+    ) -> Conversation[Standing]:
+        """POST everything."""
+        del lane, checksum
+        processing_id = yield from single.post(
+            self.endpoint,
+            span,
+            filename=self.filename,
+            media_type=self.media_type,
+            boundary=self.boundary,
+            idempotency_key=self.idempotency_key,
+        )
+        return Standing(offset_bytes + span.size_bytes, processing_id=processing_id)
+
+    def discard(self, lane: Lane) -> Conversation[None]:
+        """There is nothing to remove."""
+        del lane
+        return
+        yield
+
+
+def _url(lane: Lane) -> Secret:
+    if lane.url is None:
+        raise ValueError(f"lane {lane.index} has no URL yet")
+    return lane.url

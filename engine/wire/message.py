@@ -1,0 +1,89 @@
+"""What a conversation says and hears: requests that name spans of the artifact, and whole responses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from ..faults import Nonsense
+
+if TYPE_CHECKING:
+    from ..model import Span
+    from ..redaction import Secret
+
+T = TypeVar("T")
+
+REPLY_WAIT_S: Final = 60.0  # tusd holds a HEAD for up to 20 s, @tus/server for 3 s; a lock may add as much
+LONG_REPLY_WAIT_S: Final = 900.0  # a server may hash or join a very large upload before it answers
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's payload: literal bytes around one span of the artifact, never the artifact's bytes."""
+
+    before: bytes = b""
+    span: Span | None = None
+    after: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        """The Content-Length."""
+        return len(self.before) + (self.span.size_bytes if self.span else 0) + len(self.after)
+
+
+EMPTY: Final = Body()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `final_byte_commits` marks a request whose last byte may create a job on the server.
+
+    A URL that grants something (an upload's own) is a `Secret`; the service's public ones are text.
+    """
+
+    method: str
+    url: Secret | str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: Body = EMPTY
+    reply_wait_s: float = REPLY_WAIT_S
+    final_byte_commits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole reply. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Any 2xx: servers differ in which one they choose."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - the class of success, RFC 9110 section 15.3
+
+    def json_object(self) -> dict[str, object]:
+        """The body as a JSON object.
+
+        Raises:
+            Nonsense: it is something else, such as a captive portal's page.
+        """
+        try:
+            value = json.loads(self.body)
+        except ValueError as error:
+            raise Nonsense(f"the reply ({self.status}) is not JSON: {excerpt(self.body)}") from error
+        if not isinstance(value, dict):
+            raise Nonsense(f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}")
+        return value
+
+
+Conversation: TypeAlias = Generator[Request, Response, T]
+
+
+def excerpt(body: bytes, limit: int = 120) -> str:
+    """The beginning of a body, on one line, fit for a message."""
+    text = " ".join(body[: limit * 2].decode("utf-8", "replace").split())
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return f"“{printable[:limit]}{'…' if len(printable) > limit else ''}”" if printable else "an empty body"

@@ -1,0 +1,222 @@
+"""The tus resumable upload protocol 1.0.0: core, creation, deferred length, checksum, expiration, termination.
+
+Source of every rule: the protocol text at version 1.0.0 (tus.io/protocols/resumable-upload), and where servers
+are known to stray from it the tolerance is named beside the line that needs it.
+
+A lane is one upload resource. The caller keeps the URL and the offset; these conversations only ask and tell.
+"""
+
+from __future__ import annotations
+
+import base64
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..faults import Gone, Nonsense, Refused, Unauthorized
+from ..model import Capabilities, Span, Standing
+from .address import resolve
+from .message import LONG_REPLY_WAIT_S, Body, Conversation, Request, Response
+from .replies import fault_of, http_date, non_negative
+
+if TYPE_CHECKING:
+    from ..redaction import Secret
+
+VERSION: Final = "1.0.0"
+OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
+
+Headers = tuple[tuple[str, str], ...]
+
+_RESUMABLE: Final[Headers] = (("Tus-Resumable", VERSION),)
+_NOT_HERE: Final = frozenset({404, 405})
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """An Upload-Checksum value: the algorithm's name and the raw digest of exactly one request's payload."""
+
+    algorithm: str
+    digest: bytes
+
+    def header(self) -> tuple[str, str]:
+        """The header that carries it (checksum extension)."""
+        return "Upload-Checksum", f"{self.algorithm} {base64.b64encode(self.digest).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A fresh upload resource."""
+
+    url: Secret
+    expires_at: float | None = None
+
+
+def discover(creation_url: str) -> Conversation[Capabilities | None]:
+    """What the server at `creation_url` offers, or None if it does not speak tus.
+
+    OPTIONS carries no Tus-Resumable. Some frameworks route only one form of the path, so a 404 or 405 is asked
+    again with the trailing slash toggled. A reply without any tus header is “not supported”, never an error.
+    """
+    toggled = creation_url[:-1] if creation_url.endswith("/") else f"{creation_url}/"
+    for url in (creation_url, toggled):
+        response = yield Request("OPTIONS", url)
+        found = _capabilities(response, url)
+        if found is not None or response.status not in _NOT_HERE:
+            break
+    if found is None:
+        fault = None if response.ok else fault_of(response, "OPTIONS of the upload URL")
+        if fault is not None and not isinstance(fault, (Refused, Gone, Unauthorized)):
+            raise fault
+    return found
+
+
+def create(
+    creation_url: str,
+    *,
+    size_bytes: int | None,
+    filename: str,
+    media_type: str,
+    headers: Headers = (),
+    extra_metadata: tuple[tuple[str, str], ...] = (),
+) -> Conversation[Created]:
+    """Make an upload of `size_bytes`, or of a length told later (None, needs creation-defer-length).
+
+    Both `filename` and `filetype` always go along: a server is known that cannot HEAD an upload lacking either.
+    A 400 is tried once more with an ASCII file name, which another server insists on.
+
+    Raises:
+        Fault: the server refused, or its reply is not that of a creation.
+    """
+    length = ("Upload-Defer-Length", "1") if size_bytes is None else ("Upload-Length", str(size_bytes))
+    for name in dict.fromkeys((filename, ascii_name(filename))):
+        pairs = (("filename", name), ("filetype", media_type), *extra_metadata)
+        response = yield Request(
+            "POST",
+            creation_url,
+            (*_RESUMABLE, length, ("Upload-Metadata", metadata(pairs)), *headers),
+        )
+        if response.status != 400:  # noqa: PLR2004 - Bad Request
+            break
+    if not response.ok:
+        raise fault_of(response, "the creation of an upload")
+    location = response.headers.get("location")
+    if not location:
+        raise Nonsense(f"the server answered {response.status} to the creation of an upload without a Location")
+    return Created(resolve(creation_url, location), _expiry(response))
+
+
+def locate(url: Secret, *, headers: Headers = ()) -> Conversation[Standing]:
+    """Where the upload stands: the server's offset is the only truth after any doubt.
+
+    Raises:
+        Gone: 404 or 410, and 403, which the protocol allows a server to say instead.
+        Nonsense: a 2xx without a valid Upload-Offset.
+    """
+    response = yield Request("HEAD", url, (*_RESUMABLE, ("Cache-Control", "no-cache"), *headers))
+    if response.status == 403:  # noqa: PLR2004 - Forbidden
+        raise Gone("the server says that the upload is not there (403)")
+    return _standing(response, "a HEAD of the upload")
+
+
+def append(
+    url: Secret,
+    span: Span,
+    offset_bytes: int,
+    *,
+    declare_bytes: int | None = None,
+    checksum: Checksum | None = None,
+    headers: Headers = (),
+) -> Conversation[Standing]:
+    """Send `span` of the artifact at the upload's `offset_bytes`; the answer's offset is where it stands.
+
+    `declare_bytes` tells the final length of an upload made without one; an empty span with it only tells.
+    The new offset may be short of what was sent (a server that was interrupted says so with 204): it, not
+    our arithmetic, is the result.
+
+    Raises:
+        Conflict: the server's offset is another.
+        Corrupted: the checksum did not hold; the server kept nothing of this payload.
+        Fault: anything else that is not a success.
+    """
+    extra: list[tuple[str, str]] = []
+    if declare_bytes is not None:
+        extra.append(("Upload-Length", str(declare_bytes)))
+    if checksum is not None:
+        extra.append(checksum.header())
+    response = yield Request(
+        "PATCH",
+        url,
+        (*_RESUMABLE, ("Upload-Offset", str(offset_bytes)), ("Content-Type", OFFSET_MEDIA_TYPE), *extra, *headers),
+        Body(span=span),
+        reply_wait_s=LONG_REPLY_WAIT_S,
+    )
+    return _standing(response, "an append to the upload")
+
+
+def terminate(url: Secret, *, headers: Headers = ()) -> Conversation[None]:
+    """Tell the server that the upload is not wanted any more.
+
+    Absent already, or no termination offered (405, 501): both leave nothing for us to do.
+
+    Raises:
+        Fault: the request may be repeated.
+    """
+    response = yield Request("DELETE", url, (*_RESUMABLE, *headers))
+    if response.ok or response.status in {404, 405, 410, 501}:
+        return
+    raise fault_of(response, "the removal of the upload")
+
+
+def metadata(pairs: tuple[tuple[str, str], ...]) -> str:
+    """Upload-Metadata: `key base64(value)`, comma-joined, padded standard base64; empty values keep the key only.
+
+    Raises:
+        ValueError: a key is empty, not ASCII, or holds a space or comma.
+    """
+    words = []
+    for key, value in pairs:
+        if not key or not key.isascii() or not key.isprintable() or " " in key or "," in key:
+            raise ValueError(f"not a metadata key: {key!r}")
+        encoded = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+        words.append(f"{key} {encoded}".rstrip())
+    return ",".join(words)
+
+
+def ascii_name(name: str) -> str:
+    """The nearest printable ASCII file name, for servers that take no other."""
+    decomposed = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    printable = "".join(char if char.isprintable() else "_" for char in decomposed).strip()
+    return printable or "recording"
+
+
+def _capabilities(response: Response, url: str) -> Capabilities | None:
+    headers = response.headers
+    if not response.ok or not any(name in headers for name in ("tus-resumable", "tus-version", "tus-extension")):
+        return None
+    versions = _words(headers.get("tus-version", VERSION))
+    if VERSION not in versions:
+        return None
+    maximum = headers.get("tus-max-size", "")
+    return Capabilities(
+        extensions=frozenset(_words(headers.get("tus-extension", ""))),
+        max_size_bytes=int(maximum) if maximum.isascii() and maximum.isdigit() else None,
+        checksum_algorithms=_words(headers.get("tus-checksum-algorithm", "")),
+        creation_url=url,
+    )
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip().lower() for word in value.split(",") if word.strip())
+
+
+def _standing(response: Response, doing: str) -> Standing:
+    if not response.ok:
+        raise fault_of(response, doing)
+    offset = non_negative(response.headers, "upload-offset")
+    if offset is None:
+        raise Nonsense(f"the server answered {response.status} to {doing} without an Upload-Offset")
+    return Standing(offset, non_negative(response.headers, "upload-length"), _expiry(response))
+
+
+def _expiry(response: Response) -> float | None:
+    return http_date(response.headers.get("upload-expires", ""))
