@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import uuid
 from dataclasses import replace
@@ -16,7 +15,7 @@ from . import config, pipeline, preparing
 from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
-from .events import Event, Opened
+from .events import Event, Opened, Warned
 from .model import Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .redaction import Secret, remember
 from .runtime.clock import SystemClock
@@ -29,6 +28,7 @@ from .runtime.service_access import ServiceAccess
 from .wire.address import origin
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
@@ -151,7 +151,7 @@ class Client:
         address = _delivery_address(to)
         if headers:
             self._exchanger.authorize(Credentials(to, headers))
-        job = await self._open(Path(file), JobKind.DELIVERY, address, preparing.AS_IS)
+        job = await self._open(_absolute(file), JobKind.DELIVERY, address, preparing.AS_IS)
         return await self._to_delivery(job, creation_url=to)
 
     async def resume(self, name: str) -> Transcript | Receipt | Delivery:
@@ -236,10 +236,9 @@ class Client:
         Raises:
             SpeechStreamError: the recording cannot be used, or no service is configured.
         """
-        return await self._open(Path(recording), JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
+        return await self._open(_absolute(recording), JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
 
     async def _open(self, source: Path, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
-        source = source.absolute()
         identity = await preparing.identify(source)
         now = self._clock.wall()
         job = JobRecord(
@@ -260,7 +259,14 @@ class Client:
             found, added = self._manifest.find_or_add(job, new=self._new)
         else:
             added = False
+        if found.source != str(source):
+            found = self._manifest.relocate(found, str(source))
         self._announce(found, resumed=not added)
+        for other in self._manifest.outdated(found) if added else ():
+            message = (
+                f"the recording has changed since job {other}, which is kept; `speechstream cancel {other}` ends it"
+            )
+            self._emit(Warned(found.id, message))
         return found
 
     def _announce(self, job: JobRecord, *, resumed: bool) -> None:
@@ -329,6 +335,11 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
         raise ConfigError(f"There is no {what} {value!r}", hint=f"one of {', '.join(choices)}")
     return value
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """The user's name for a file, from the root; links are kept, as they are part of the name."""
+    return Path(path).absolute()
 
 
 def _delivery_address(to: str) -> str:

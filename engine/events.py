@@ -47,7 +47,6 @@ class Sealed:
     job_id: str
     size_bytes: int
     source_bytes: int
-    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

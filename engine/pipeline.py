@@ -159,6 +159,7 @@ class JobRun:
     async def _prepare(self, job: JobRecord) -> JobRecord:
         if job.state is JobState.NEW:
             job = self._manifest.move(job.id, JobState.PREPARING)
+        await preparing.require_unchanged(job)
         try:
             artifact, reason = await preparing.prepare(job, self._spool, self._emit)
         except RecordingError as error:
@@ -242,7 +243,7 @@ class JobRun:
             found.creation_url,
             artifact.filename,
             artifact.media_type,
-            (("Idempotency-Key", f'"{job.idempotency_key}"'),) if job.kind is JobKind.TRANSCRIPTION else (),
+            job.idempotency_key if job.kind is JobKind.TRANSCRIPTION else None,
             self._checksum_algorithm(job, found),
         )
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
-from .errors import InternalError, OutputError, RecordingError, SpeechStreamError, StateError, UserError
+from .errors import (
+    InternalError,
+    OutputError,
+    RecordingChanged,
+    RecordingError,
+    SpeechStreamError,
+    StateError,
+    UserError,
+)
 from .events import Decided, Prepared, Sealed, Warned
 from .model import ArtifactRecord, SourceIdentity
 
@@ -45,6 +53,20 @@ async def identify(source: Path) -> SourceIdentity:
             reason="Empty",
         )
     return SourceIdentity(found.device, found.inode, found.size_bytes, found.mtime_ns, found.fingerprint)
+
+
+async def require_unchanged(job: JobRecord) -> None:
+    """Make sure that the recording is still the one the job was made for.
+
+    Raises:
+        RecordingChanged: it is another by now.
+    """
+    now, then = await identify(Path(job.source)), job.identity
+    if (now.size_bytes, now.mtime_ns, now.fingerprint) != (then.size_bytes, then.mtime_ns, then.fingerprint):
+        raise RecordingChanged(
+            f"{job.source!r} is not what job {job.id} was made for: {then.size_bytes} bytes then, {now.size_bytes} now",
+            hint=f"`speechstream cancel {job.id}`, then transcribe the recording as it is now",
+        )
 
 
 async def check(source: Path, wish: str) -> None:

@@ -98,7 +98,9 @@ def survive_signals() -> None:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
-        raise KeyboardInterrupt
+        if signal.getsignal(signal.SIGINT) in {signal.SIG_IGN, signal.SIG_DFL}:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # a running event loop takes this one in its own time
 
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -1,7 +1,6 @@
 """The headers of tus 1.0.0, read and checked."""
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -90,7 +89,7 @@ def read_metadata(value: str) -> dict[str, bytes]:
             raise bad("Upload-Metadata has an empty, malformed or repeated key")
         try:
             pairs[key] = base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise bad("Upload-Metadata has a value that is not base64") from error
     return pairs
 
@@ -110,7 +109,7 @@ def checksum(headers: Headers) -> tuple[Digest, bytes] | None:
     digest = CHECKSUMS[algorithm]()
     try:
         wanted = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise bad("Upload-Checksum is not base64") from error
     if len(wanted) != len(digest.digest()):
         raise bad(f"Upload-Checksum is not a {algorithm} digest")

@@ -31,6 +31,11 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
+def _is_text(value: str) -> bool:
+    """Whether it has a fair length, and no half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return 1 <= len(value) <= _FILENAME_MAX and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What the JSON says: which upload, and what its bytes must be."""
@@ -50,7 +55,7 @@ class Submission:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise bad("the body is not JSON") from error
         if not isinstance(document, dict):
             raise bad("the body is not a JSON object")
@@ -58,7 +63,7 @@ class Submission:
         upload_id = concat.id_in(url) if isinstance(url, str) else None
         if upload_id is None:
             raise bad("upload is not the URL of an upload on this server")
-        if not isinstance(filename, str) or not 1 <= len(filename) <= _FILENAME_MAX:
+        if not isinstance(filename, str) or not _is_text(filename):
             raise bad(f"filename is not a string of 1 to {_FILENAME_MAX} characters")
         size, part_size = _whole(document.get("size")), _whole(document.get("part_size"))
         if size is None:

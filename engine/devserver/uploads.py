@@ -23,7 +23,7 @@ from .errors import Refusal
 from .folder import sync_folder
 from .store import Store, Upload
 
-_FOREIGN_LOCK_S = 5.0  # how long to wait for another server process that shares the folder
+_FOREIGN_LOCK_S = 2.0  # how long to wait for another server process that shares the folder
 _FOREIGN_POLL_S = 0.05
 _FILE_MODE = 0o600
 

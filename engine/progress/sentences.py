@@ -40,7 +40,7 @@ def sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each ev
         case Warned():
             return f"warning: {event.message}"
         case Submitted():
-            return f"the service has it as {event.processing_id}; waiting for the transcript"
+            return f"the service has it as {event.processing_id}"
         case Transferred():
             return _transferred(event)
         case Prepared() | Uploaded() | Polled() | Completed() | Failed():

@@ -37,6 +37,7 @@ log = logging.getLogger("speechstream.http")
 CONNECT_WAIT_S: Final = 15.0  # three SYNs (1 + 3 + 7 s, RFC 6298) and a TLS handshake on a bad link
 WRITE_WAIT_S: Final = 60.0  # for one piece of at least 64 KiB: under 1.1 kB/s nothing useful moves
 DEAD_PEER_S: Final = 45.0  # sent data unacknowledged for so long: the path is gone (RFC 5482)
+IDLE_CONNECTION_S: Final = 3.0  # servers close idle connections from 5 s on; a request must never meet that moment
 FIRST_PIECE_BYTES: Final = 64 << 10
 LARGEST_PIECE_BYTES: Final = 1 << 20  # asyncio moves 1 MiB writes four times as fast as 64 KiB ones
 QUICK_PIECE_S: Final = 0.05
@@ -94,6 +95,7 @@ class Exchanger:
         self._client = httpx.AsyncClient(
             transport=transport or _transport(),
             timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
+            limits=httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S),
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity", "Accept": "application/json, */*"},
         )
         _keep_addresses_out_of_logs()

@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
@@ -117,6 +117,23 @@ class Manifest:
                 return found, False
             self._insert("job", _job_columns(job))
         return job, True
+
+    def relocate(self, job: JobRecord, source: str) -> JobRecord:
+        """The recording was moved: remember where it is now."""
+        artifact = job.artifact
+        moved = replace(artifact, path=source) if artifact is not None and artifact.is_source else artifact
+        return self.note(job.id, source=os.fsencode(source), artifact=moved)
+
+    def outdated(self, job: JobRecord) -> list[str]:
+        """Unfinished jobs of the same path whose recording was another one then."""
+        now = job.identity
+        with self._explained():
+            rows = self._db.execute(
+                """SELECT id FROM job WHERE source = ? AND endpoint = ? AND kind = ? AND id <> ?
+                   AND (fingerprint <> ? OR mtime_ns <> ?) AND state NOT IN ('completed', 'failed', 'cancelled')""",
+                (os.fsencode(job.source), job.endpoint, job.kind, job.id, now.fingerprint, now.mtime_ns),
+            ).fetchall()  # fmt: skip
+        return [row["id"] for row in rows]
 
     def job(self, name: str) -> JobRecord:
         """The job with this id or processing_id.

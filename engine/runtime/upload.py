@@ -7,7 +7,6 @@ its parts' digests before anyone is told.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,8 @@ from ..wire.tus import Checksum
 from .exchange import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..events import Event
     from ..model import JobRecord, Lane, Span, Standing
     from ..wire.interface import Wire

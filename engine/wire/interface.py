@@ -67,7 +67,7 @@ class TusWire:
     creation_url: str
     filename: str
     media_type: str
-    creation_headers: tuple[tuple[str, str], ...] = ()
+    idempotency_key: str | None = None
     checksum_algorithm: str | None = None
 
     @property
@@ -86,14 +86,15 @@ class TusWire:
         return True
 
     def create(self, lane: Lane) -> Conversation[Created | None]:
-        """POST to the creation URL."""
+        """POST to the creation URL. The key names the lane's generation: a server that knows keys makes it once."""
+        key = self.idempotency_key
         return (
             yield from tus.create(
                 self.creation_url,
                 size_bytes=lane.span.size_bytes,
                 filename=self.filename,
                 media_type=self.media_type,
-                headers=self.creation_headers,
+                headers=(("Idempotency-Key", f'"{key}.{lane.index}.{lane.generation}"'),) if key else (),
             )
         )
 

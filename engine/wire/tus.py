@@ -55,11 +55,19 @@ def discover(creation_url: str) -> Conversation[Capabilities | None]:
     """What the server at `creation_url` offers, or None if it does not speak tus.
 
     OPTIONS carries no Tus-Resumable. Some frameworks route only one form of the path, so a 404 or 405 is asked
-    again with the trailing slash toggled. A reply without any tus header is “not supported”, never an error.
+    again with the trailing slash toggled. A reply without any tus header is “not supported”, never an error; but a
+    redirect or a page of HTML is somebody else's (a captive portal's), and decides nothing.
+
+    Raises:
+        Fault: nothing was learnt; ask again.
     """
     toggled = creation_url[:-1] if creation_url.endswith("/") else f"{creation_url}/"
     for url in (creation_url, toggled):
         response = yield Request("OPTIONS", url)
+        if 300 <= response.status < 400 or (response.ok and _is_page(response)):  # noqa: PLR2004 - redirects
+            raise Nonsense(
+                f"OPTIONS of {url} was answered by a page or redirect ({response.status}), not by the service"
+            )
         found = _capabilities(response, url)
         if found is not None or response.status not in _NOT_HERE:
             break
@@ -203,6 +211,10 @@ def _capabilities(response: Response, url: str) -> Capabilities | None:
         checksum_algorithms=_words(headers.get("tus-checksum-algorithm", "")),
         creation_url=url,
     )
+
+
+def _is_page(response: Response) -> bool:
+    return response.headers.get("content-type", "").lower().startswith("text/html")
 
 
 def _words(value: str) -> tuple[str, ...]:
