@@ -73,7 +73,8 @@ def _version() -> str:
 def create_app(config: Config) -> Starlette:
     """Build the service; it opens its data folder at once and closes it when the application ends.
 
-    ``app.state.bodies.stop()`` ends every running upload where it is; call it before shutting down.
+    Before shutting down call ``app.state.bodies.stop()``, which ends every running upload where it is. An
+    application that never runs is closed by ``app.state.close()``.
 
     Raises:
         SetupError: The keys, the data folder or the database are not usable.
@@ -123,4 +124,5 @@ def create_app(config: Config) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.bodies = bodies
+    app.state.close = store.close
     return app

@@ -8,12 +8,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import anyio
 import uvicorn
+from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
 from .app import create_app
@@ -29,10 +31,10 @@ _BACKLOG = 128
 class _Server(uvicorn.Server):
     """A uvicorn that leaves signals to us and ends running uploads when it stops."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, announcement: str | None) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._app = app
-        self._announcement = announcement
+        self._announce = announce
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -42,9 +44,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
-        if self._announcement is not None and self.started:
-            sys.stdout.write(self._announcement + "\n")
-            sys.stdout.flush()
+        if self.started:
+            self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running uploads settle where they are, then end."""
@@ -76,6 +77,19 @@ def _listen(config: Config) -> socket.socket:
     return listener
 
 
+def _endpoint(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _announce(endpoint: str, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({"endpoint": endpoint}) + "\n")
+        sys.stdout.flush()
+    else:
+        sys.stderr.write(f"SpeechStream listens at {endpoint}\n")
+
+
 def _read_key() -> str:
     """Take the first line of stdin, byte by byte, so that nothing of what follows is swallowed."""
     line = bytearray()
@@ -100,8 +114,9 @@ async def _stop_with_parent(server: uvicorn.Server, parent: int) -> None:
     server.should_exit = True
 
 
-async def _stop_at_signal(server: uvicorn.Server) -> None:
+async def _stop_at_signal(server: uvicorn.Server, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async for _ in signals:
             server.should_exit = True
 
@@ -109,7 +124,7 @@ async def _stop_at_signal(server: uvicorn.Server) -> None:
 async def _run(server: _Server, config: Config, listener: socket.socket, parent: int) -> None:
     async with anyio.create_task_group() as tasks:
         if threading.current_thread() is threading.main_thread():
-            tasks.start_soon(_stop_at_signal, server)
+            await tasks.start(_stop_at_signal, server)
         if config.exit_with_parent:
             tasks.start_soon(_stop_with_parent, server, parent)
         await server.serve(sockets=[listener])
@@ -129,8 +144,6 @@ def serve(config: Config) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     with _listen(config) as listener:
         app = create_app(config)
-        host, port = listener.getsockname()[:2]
-        endpoint = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
         settings = uvicorn.Config(
             app,
             log_config=None,
@@ -143,9 +156,8 @@ def serve(config: Config) -> None:
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_HEADERS_BYTES_MAX,
         )
-        server = _Server(settings, app, json.dumps({"endpoint": endpoint}) if config.announce else None)
-        if not config.announce:
-            sys.stderr.write(f"SpeechStream listens at {endpoint}\n")
+        announce = partial(_announce, _endpoint(listener), as_json=config.announce)
+        server = _Server(settings, app, announce)
         if config.keys_from_stdin:
             _stop_at_end_of_stdin(server)
         anyio.run(_run, server, config, listener, parent)
