@@ -10,14 +10,14 @@ from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
 from .errors import ToolHung
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from anyio.abc import ByteReceiveStream, Process
 
@@ -58,8 +58,17 @@ class Answer:
     last_words: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running child: its standard output and its log, and its end."""
+
+    output: ByteReceiveStream
+    log: ByteReceiveStream
+    wait: Callable[[], Awaitable[int]]
+
+
 @asynccontextmanager
-async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[int] = ()) -> AsyncIterator[Process]:
+async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[int] = ()) -> AsyncIterator[Child]:
     """Run `command` (its first item an absolute path) with pipes for its output and nothing to read.
 
     However the block is left, the child and everything it started is dead afterwards. SIGKILL on
@@ -74,8 +83,10 @@ async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[
         start_new_session=True,
         pass_fds=pass_fds,
     )
+    # anyio types them as optional; they are there because both were asked for as pipes.
+    output, log = cast("tuple[ByteReceiveStream, ByteReceiveStream]", (process.stdout, process.stderr))
     try:
-        yield process
+        yield Child(output, log, process.wait)
     finally:
         with anyio.CancelScope(shield=True):
             _kill_group(process)
@@ -117,20 +128,13 @@ async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float) -> An
     """
     output = bytearray()
     words = last_words()
+    status = 0
     with anyio.move_on_after(timeout_s) as patience:
-        async with leashed(command, limits) as process, anyio.create_task_group() as tasks:
-            if process.stdout is None or process.stderr is None:  # pragma: no cover -- both are pipes
-                raise AssertionError
-            tasks.start_soon(drain_lines, process.stderr, words.append)
-            async for chunk in process.stdout:
+        async with leashed(command, limits) as child, anyio.create_task_group() as tasks:
+            tasks.start_soon(drain_lines, child.log, words.append)
+            async for chunk in child.output:
                 output += chunk[: _ANSWER_BYTES - len(output)]
-            await process.wait()
+            status = await child.wait()
     if patience.cancelled_caught:
         raise ToolHung(f"{Path(command[0]).name} did not answer within {timeout_s:g} s.")
-    return Answer(_status(process), bytes(output), tuple(words))
-
-
-def _status(process: Process) -> int:
-    if process.returncode is None:  # pragma: no cover -- it was waited for
-        raise AssertionError
-    return process.returncode
+    return Answer(status, bytes(output), tuple(words))

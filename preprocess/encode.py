@@ -21,11 +21,10 @@ from .progress import Progress, ProgressReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anyio.abc import Process
-
+    from .child import Child
     from .spool import Partial
 
-HANG_S = 60  # a sleeping disk wakes in 10 s; a network file system gives up after about as long
+HANG_S = 60.0  # a sleeping disk wakes in 10 s; a network file system gives up after about as long
 _TICK_S = 1.0
 _SYNC_S = 1.0  # how much work a power cut may cost
 _SYNC_BYTES = 4 << 20  # the same in bytes, for recipes faster than this
@@ -41,14 +40,13 @@ class Encoding:
         *,
         total_s: float | None,
         report: Callable[[Progress], None] | None,
-        hang_s: float = HANG_S,
     ) -> None:
         self.reader = ProgressReader()
         self._log = Log()
         self._partial = partial
         self._total_s = total_s
         self._report = report
-        self._hang_s = hang_s
+        self._hang_s = HANG_S
         self._moved = False
         self._waiting = True
         self._hung = False
@@ -70,18 +68,17 @@ class Encoding:
         status = -1
         with _progress_pipe() as (read_fd, writer):
             write_fd = writer.fileno()
-            async with leashed(command(write_fd), limits, pass_fds=(write_fd,)) as process:
+            async with leashed(command(write_fd), limits, pass_fds=(write_fd,)) as child:
                 writer.close()  # ours; from now on the end of ffmpeg is the end of its reports
                 async with anyio.create_task_group() as watched:
                     watched.start_soon(self._watch, watched.cancel_scope)
                     async with anyio.create_task_group() as tasks:
-                        if process.stderr is not None:
-                            tasks.start_soon(drain_lines, process.stderr, self._log.take)
+                        tasks.start_soon(drain_lines, child.log, self._log.take)
                         tasks.start_soon(self._follow, read_fd)
-                        if not await self._pump(process):
-                            tasks.cancel_scope.cancel()
+                        if await self._pump(child):
+                            status = await child.wait()
                         else:
-                            status = await process.wait()
+                            tasks.cancel_scope.cancel()
                     watched.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
@@ -90,15 +87,14 @@ class Encoding:
                 f"ffmpeg made no progress for {self._hang_s:g} s and was stopped.",
                 hint="Is the recording's disk still there? Run the same command again.",
             )
+        self._tell()
         return Answer(status, b"", tuple(self._log.words))
 
-    async def _pump(self, process: Process) -> bool:
+    async def _pump(self, child: Child) -> bool:
         """Move output into the file; False if the file would not take it."""
-        if process.stdout is None:  # pragma: no cover -- it is a pipe
-            raise AssertionError
         synced_at = anyio.current_time()
         try:
-            async for chunk in process.stdout:
+            async for chunk in child.output:
                 self._moved, self._waiting = True, False
                 await anyio.to_thread.run_sync(self._partial.append, chunk)
                 behind = self._partial.size_bytes - self._partial.watermark_bytes

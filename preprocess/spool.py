@@ -148,10 +148,15 @@ class Spool:
     def _lock(self, fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputDenied(
-                f"Another process is preparing into {str(self.into)!r}.", hint="Wait for it to finish."
-            ) from error
+            # The owner before us may have finished and renamed the file between our open and our lock.
+            if os.path.samestat(os.fstat(fd), self.partial_path.stat()):
+                return
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        raise OutputDenied(
+            f"Another process is preparing into {str(self.into)!r}.",
+            hint="Wait for it to finish, then run the same command again.",
+        )
 
     def seal(self, partial: Partial, record: Record, suffix: str) -> Path:
         """Turn the partial file into the finished artifact; a power cut leaves either of them whole."""

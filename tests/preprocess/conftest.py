@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import functools
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from preprocess import Artifact, Ffmpeg, Progress, Wish, decide, find_ffmpeg, prepare, probe
+
+Record = Callable[..., Path]
+Prepare = Callable[..., Awaitable[Artifact]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Ffmpeg:
+    return find_ffmpeg()
+
+
+@pytest.fixture(scope="session")
+def run_ffmpeg(ffmpeg: Ffmpeg) -> Callable[..., None]:
+    """Run ffmpeg with the given arguments, as a recorder or an editing program would."""
+
+    def run(*arguments: str | Path) -> None:
+        command = [ffmpeg.path, "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+        subprocess.run(command, check=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def record(run_ffmpeg: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Make a recording by name and ffmpeg arguments; made once, so tests must not write to it."""
+    folder = tmp_path_factory.mktemp("recordings")
+
+    @functools.cache
+    def make(name: str, *arguments: str | Path) -> Path:
+        run_ffmpeg(*arguments, folder / name)
+        return folder / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tone(record: Record) -> Callable[..., Path]:
+    """A sine tone of some seconds in the format the name asks for."""
+
+    def make(name: str, *arguments: str, seconds: float = 3, rate: int = 44100) -> Path:
+        return record(name, "-f", "lavfi", "-i", f"sine=f=440:r={rate}:d={seconds}", *arguments)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def video(record: Record) -> Path:
+    """Six seconds of moving picture with a tone, index in front."""
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=6")
+    sound = ("-f", "lavfi", "-i", "sine=f=440:r=48000:d=6")
+    return record("video.mp4", *picture, *sound, "-c:a", "aac", "-preset", "ultrafast", "-movflags", "+faststart")
+
+
+@pytest.fixture(scope="session")
+def late_video(record: Record, video: Path) -> Path:
+    """The same video, its sound beginning five seconds after its picture."""
+    return record(
+        "late.mp4", "-i", video, "-itsoffset", "5", "-i", video, *("-map", "0:v", "-map", "1:a", "-c", "copy")
+    )
+
+
+@pytest.fixture
+def cut_video(video: Path, tmp_path: Path) -> Path:
+    """The first half of the video's bytes."""
+    whole = video.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    return tmp_path / "cut.mp4"
+
+
+@pytest.fixture
+def prepared(ffmpeg: Ffmpeg, tmp_path: Path) -> Prepare:
+    """Probe, decide and prepare in one go."""
+
+    async def run(
+        path: Path,
+        wish: Wish = "standard",
+        into: Path | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> Artifact:
+        info = await probe(path)
+        return await prepare(info, decide(info, wish), into or tmp_path / "spool", ffmpeg=ffmpeg, report=report)
+
+    return run
