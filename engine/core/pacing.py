@@ -6,7 +6,7 @@ on its way reached the server late, and the server counts from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ..model import Limits
@@ -65,10 +65,8 @@ class RequestSize:
         limits = self._limits
         if limits.exact_bytes is not None:
             return limits.exact_bytes
-        size = max(self._bytes, limits.min_bytes)
-        if limits.max_bytes is not None:
-            size = min(size, limits.max_bytes)
-        return max(size // limits.multiple_bytes, 1) * limits.multiple_bytes
+        size = self._bytes if limits.max_bytes is None else min(self._bytes, limits.max_bytes)
+        return max(size // limits.multiple_bytes * limits.multiple_bytes, self._least_bytes())
 
     def took(self, sent_bytes: int, seconds: float) -> None:
         """A payload was acknowledged after `seconds`: aim the next one at the target time."""
@@ -86,7 +84,12 @@ class RequestSize:
     def too_large(self, sent_bytes: int) -> bool:
         """The server said 413. Halve for good; False when it refuses even the smallest it should take."""
         allowed = sent_bytes // 2
-        if allowed < max(self._limits.min_bytes, 1) or self._limits.exact_bytes is not None:
+        if allowed < self._least_bytes() or self._limits.exact_bytes is not None:
             return False
-        self._limits = Limits(self._limits.min_bytes, allowed, self._limits.multiple_bytes, self._limits.exact_bytes)
+        self._limits = replace(self._limits, max_bytes=allowed)
         return True
+
+    def _least_bytes(self) -> int:
+        """The smallest multiple that is not under the server's least."""
+        multiple = self._limits.multiple_bytes
+        return -(-max(self._limits.min_bytes, 1) // multiple) * multiple
