@@ -61,7 +61,7 @@ class Patience:
                 return None
         self._failures += 1
         delay_s = self._delay_s(fault, chance)
-        if not fault.costs_budget:
+        if not fault.costs_budget or fault.retry_after_s is not None:
             self._since_s = now_s + delay_s
         return Wait(delay_s, self._failures)
 
