@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
-from ..errors import InternalError, NoSuchJob, StateError
+from ..errors import InternalError, NoSuchJob, OutputError, StateError
 from ..model import (
     ArtifactRecord,
     Capabilities,
@@ -302,6 +302,11 @@ class Manifest:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise OutputError(
+                    f"There is no space left for the manifest {self._path}",
+                    hint="free some space there, then `speechstream resume`",
+                ) from error
             raise StateError(
                 f"The manifest {self._path} cannot be used: {error}",
                 hint="run `speechstream doctor`; it names the cause and the way out",
