@@ -1,9 +1,10 @@
-"""Removes what nobody will come back for."""
+"""Removes what nobody will come back for: expired uploads, and what a killed server left half made."""
 
 import fcntl
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -18,29 +19,32 @@ from .uploads import Uploads
 log = logging.getLogger("speechstream.sweep")
 
 _EVERY_S = 60.0
+_ORPHAN_S = 3600.0  # a file is made before its row: younger ones may belong to a server at work
 
 
 async def sweep_for_ever(config: Config, folder: Folder, store: Store, uploads: Uploads) -> None:
-    """Sweep now and every minute."""
+    """Remove orphans once, since only a kill makes them, and expired uploads every minute."""
+    await to_thread.run_sync(drop_orphans, folder, store, time.time())
     while True:
-        await sweep(config, folder, store, uploads)
+        await drop_expired(config, store, uploads, time.time())
+        await to_thread.run_sync(drop_abandoned, folder.incoming)
         await anyio.sleep(_EVERY_S)
 
 
-async def sweep(config: Config, folder: Folder, store: Store, uploads: Uploads) -> None:
-    """Remove expired uploads, and bodies whose server was killed."""
-    now = time.time()
-    expired = await to_thread.run_sync(store.expired, now - config.unfinished_ttl_s, now - config.finished_ttl_s)
-    for upload in expired:
+async def drop_expired(config: Config, store: Store, uploads: Uploads, now: float) -> None:
+    """Remove uploads that nobody has touched for their time to live, but none that is in use."""
+    unfinished, finished = now - config.unfinished_ttl_s, now - config.finished_ttl_s
+    for upload in await to_thread.run_sync(store.expired, unfinished, finished):
+        if uploads.is_held(upload.name):
+            continue
         try:
             await uploads.remove(upload)
         except Refusal as refusal:
             log.info("an expired upload stays for now: %s", refusal.message)
-    await to_thread.run_sync(_drop_abandoned, folder.incoming)
 
 
-def _drop_abandoned(incoming: Path) -> None:
-    """Remove bodies that nobody writes any more: a writer holds its file's lock."""
+def drop_abandoned(incoming: Path) -> None:
+    """Remove bodies that nobody writes any more: a writer holds its file's lock. Blocks."""
     for path in incoming.iterdir():
         try:
             file = os.open(path, os.O_RDWR)
@@ -53,3 +57,24 @@ def _drop_abandoned(incoming: Path) -> None:
             continue
         finally:
             os.close(file)
+
+
+def drop_orphans(folder: Folder, store: Store, now: float) -> None:
+    """Remove files that no row speaks of: their server was killed between the two. Blocks."""
+
+    def is_upload(name: str) -> bool:
+        upload = store.upload(name.partition(".")[0])
+        return upload is not None and upload.gone_at is None
+
+    _drop_unknown(folder.uploads, is_upload, now - _ORPHAN_S)
+    _drop_unknown(folder.recordings, lambda name: store.job(name) is not None, now - _ORPHAN_S)
+
+
+def _drop_unknown(folder: Path, is_known: Callable[[str], bool], before: float) -> None:
+    for path in folder.iterdir():
+        try:
+            is_old = path.stat().st_ctime < before
+        except FileNotFoundError:
+            continue
+        if is_old and not is_known(path.name):
+            path.unlink(missing_ok=True)

@@ -91,6 +91,10 @@ class Uploads:
             raise Refusal(HTTPStatus.GONE, "this upload was terminated or has expired")
         return upload
 
+    def is_held(self, name: str) -> bool:
+        """Whether a request of this process is at work on an upload."""
+        return name in self._holders
+
     @asynccontextmanager
     async def hold(self, upload: Upload, body: Body | None = None) -> AsyncIterator[Held]:
         """Be the only one at an upload, with its true offset.
