@@ -166,6 +166,16 @@ class Client:
             return await self._to_delivery(job)
         return await self._to_transcript(job)
 
+    async def hand_over(self, name: str) -> JobRecord:
+        """Go on with a job only until the service has it (a delivery: until it is delivered).
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        job = self._manifest.job(name)
+        self._announce(job, resumed=True)
+        return await self._run(job, JobState.PROCESSING)
+
     async def wait(self, name: str) -> Transcript:
         """The transcript of a job, by its id or by a processing_id that may be another machine's.
 

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from ..client import Client
     from .options import Common
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
 def each(
     options: Common,
     files: Sequence[Path],
-    transfer: Callable[[Client, Path], Awaitable[object]] | None,
-    finish: Callable[[Client, Path], Awaitable[T]],
+    transfer: Callable[[Client, Path], Awaitable[S]],
+    finish: Callable[[Client, S], Awaitable[T]],
     show: Callable[[T], None],
 ) -> None:
-    """For every file: `transfer` in turn, then `finish` beside the others; `show` the results in order.
+    """For every file: `transfer` in turn, then `finish` what came of it beside the others; `show` results in order.
 
     A file that fails does not stop the others: each failure is told when it happens, and the command ends with the
     exit code of the gravest.
@@ -39,10 +40,9 @@ def each(
 
     async def one(client: Client, index: int, line: anyio.Semaphore) -> None:
         try:
-            if transfer is not None:
-                async with line:
-                    await transfer(client, files[index])
-            batch.results[index] = await finish(client, files[index])
+            async with line:
+                transferred = await transfer(client, files[index])
+            batch.results[index] = await finish(client, transferred)
         except SpeechStreamError as error:
             if len(files) == 1:
                 raise
@@ -82,6 +82,12 @@ class _Batch(Generic[T]):
             if self._shown in self.results:
                 self._show(self.results[self._shown])
             self._shown += 1
+
+
+async def as_it_is(client: Client, result: T) -> T:
+    """The `finish` of commands that are done when the transfer is."""
+    del client
+    return result
 
 
 def _gravest(codes: list[ExitCode]) -> ExitCode:

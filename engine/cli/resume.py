@@ -54,7 +54,10 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
                 click.echo(f"== {result.source} ==")
             click.echo(line)
 
-    async def go_on(client: Client, name: Path) -> Transcript | Receipt | Delivery:
-        return await client.resume(str(name))
+    async def hand_over(client: Client, name: Path) -> str:
+        return (await client.hand_over(str(name))).id
 
-    each(options, [Path(name) for name in names], None, go_on, show)
+    async def finish(client: Client, job_id: str) -> Transcript | Receipt | Delivery:
+        return await client.resume(job_id)
+
+    each(options, [Path(name) for name in names], hand_over, finish, show)

@@ -12,7 +12,8 @@ import click
 from .options import Common, common, recipe_option
 
 if TYPE_CHECKING:
-    from ..model import Transcript
+    from ..client import Client
+    from ..model import Receipt, Transcript
 
 
 @click.command(epilog="Example: speechstream transcribe --local interview.mp4 -o interview.txt")
@@ -53,4 +54,10 @@ def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, fo
             suffix = ".json" if as_json else ".txt"
             write_atomically(transcript_path(output, transcript.source, several=several, suffix=suffix), f"{text}\n")
 
-    each(options, files, lambda client, file: client.upload(file), lambda client, file: client.transcribe(file), show)
+    async def upload(client: Client, file: Path) -> Receipt:
+        return await client.upload(file)
+
+    async def wait(client: Client, receipt: Receipt) -> Transcript:
+        return await client.wait(receipt.job_id)
+
+    each(options, files, upload, wait, show)

@@ -11,6 +11,7 @@ import click
 from .options import Common, common, recipe_option
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..model import Receipt
 
 
@@ -23,7 +24,7 @@ def upload(options: Common, files: tuple[Path, ...]) -> None:
 
     `speechstream wait` gets the transcript later.
     """
-    from .batch import each
+    from .batch import as_it_is, each
     from .results import print_json
 
     def show(receipt: Receipt) -> None:
@@ -32,4 +33,7 @@ def upload(options: Common, files: tuple[Path, ...]) -> None:
         else:
             click.echo(receipt.processing_id)
 
-    each(options, files, None, lambda client, file: client.upload(file), show)
+    async def transfer(client: Client, file: Path) -> Receipt:
+        return await client.upload(file)
+
+    each(options, files, transfer, as_it_is, show)
