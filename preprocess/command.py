@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .media import MediaInfo
     from .recipes import Recipe
 
+# Mixing opposite channels by adding them leaves silence; by subtracting, all of either.
+_SUBTRACT = "pan=mono|c0=0.5*c0-0.5*c1"
+
 _PROGRESS_PERIOD_S = 0.25  # often enough for a smooth bar, rare enough to cost nothing
 
 
@@ -41,13 +44,16 @@ def _output_options(info: MediaInfo, recipe: Recipe) -> dict[str, str]:
     options = recipe.options | BITEXACT
     if not recipe.decodes_audio:
         return options
+    filters = [_SUBTRACT] if info.channels_cancel else []
     rate_hz = recipe.rate_hz(info.audio.sample_rate_hz or 0)
     if recipe.keeps_video:
-        return options | {"ar": str(rate_hz)}
-    return options | {"af": resample_filter(info, rate_hz)}
+        options["ar"] = str(rate_hz)
+    else:
+        filters.append(_resampling(info, rate_hz))
+    return options | ({"af": ",".join(filters)} if filters else {})
 
 
-def resample_filter(info: MediaInfo, rate_hz: int) -> str:
+def _resampling(info: MediaInfo, rate_hz: int) -> str:
     """Resample to `rate_hz`; where time stamps can be trusted, keep every word at its time.
 
     A late start and gaps are filled with silence, so that second 600 of the artifact is second 600 of the

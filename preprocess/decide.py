@@ -55,23 +55,31 @@ def decide(info: MediaInfo, wish: Wish) -> Decision:
         return Decision(recipe, reason, estimate_bytes(info, recipe), warnings)
     _check_wish(info, wish)
     recipe = RECIPES[wish]
+    if info.channels_cancel and not recipe.decodes_audio:
+        warnings += ("Left and right cancel each other out: a service that mixes them hears nothing.",)
     return Decision(recipe, f"{wish}: as asked", estimate_bytes(info, recipe), warnings)
 
 
 def _best(info: MediaInfo) -> tuple[Recipe, str]:
+    obstacle = _obstacle(info)
     target_bytes = estimate_bytes(info, STANDARD)
-    saving = f"{_megabytes(target_bytes)} instead of {_megabytes(info.size_bytes)}"
-    if info.has_video:
-        return STANDARD, f"standard: only the sound of a video is needed, {saving}"
-    if info.duration_s is None:
-        return STANDARD, "standard: the recording does not say how long it is"
-    if not info.demuxers & _ACCEPTED:
-        return STANDARD, f"standard: not every service reads {info.format_name.split(',')[0]}, {saving}"
-    if len(info.audio_streams) > 1:
-        return STANDARD, f"standard: one of {len(info.audio_streams)} audio tracks is needed, {saving}"
-    if info.size_bytes <= _SMALL_ENOUGH * target_bytes:
+    if obstacle is None and info.size_bytes <= _SMALL_ENOUGH * target_bytes:
         return AS_IS, f"as-is: already small ({_megabytes(info.size_bytes)}), encoding would save next to nothing"
-    return STANDARD, f"standard: speech needs no more, {saving}"
+    saving = f"{_megabytes(target_bytes)} instead of {_megabytes(info.size_bytes)}"
+    return STANDARD, f"standard: {obstacle or 'speech needs no more'}, {saving}"
+
+
+def _obstacle(info: MediaInfo) -> str | None:
+    """Why the recording should not be sent as it is, however small it may be."""
+    tracks = len(info.audio_streams)
+    obstacles = (
+        (info.has_video, "only the sound of a video is needed"),
+        (info.duration_s is None, "the recording does not say how long it is"),
+        (not info.demuxers & _ACCEPTED, f"not every service reads {info.format_name.partition(',')[0]}"),
+        (tracks > 1, f"one of {tracks} audio tracks is needed"),
+        (info.channels_cancel, "left and right cancel each other out and have to be mixed with care"),
+    )
+    return next((reason for stands_in_the_way, reason in obstacles if stands_in_the_way), None)
 
 
 def _check_wish(info: MediaInfo, wish: RecipeName) -> None:

@@ -73,6 +73,8 @@ class MediaInfo:
         start_s: The container's first time stamp in seconds.
         bit_rate: Bits per second over the whole file.
         streams: All streams in the container's order.
+        channels_cancel: Whether left and right of the chosen audio are opposite, so that mixing them as
+            usual leaves silence.
         warnings: Sentences about what looks wrong but does not stop us.
     """
 
@@ -83,6 +85,7 @@ class MediaInfo:
     start_s: float | None
     bit_rate: int | None
     streams: tuple[StreamInfo, ...]
+    channels_cancel: bool = False
     warnings: tuple[str, ...] = ()
 
     @property

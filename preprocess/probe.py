@@ -19,6 +19,12 @@ from .source import Admitted, admit
 _CHILD = Path(__file__).with_name("probe_child.py")
 _CPU_S = 30  # a probe takes milliseconds; this stops one that spins
 
+_SILENCE_DBFS = -60.0  # a quiet voice across a room is near -45
+_SILENT = "The parts listened to hold almost no sound: was the microphone on?"
+
+# Two microphones in one room stay above -0.5; a plug wired the wrong way round gives -1.
+_OPPOSITE = -0.9
+
 
 async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> MediaInfo:
     """Find out what a recording is, without decoding all of it and without trusting it.
@@ -46,7 +52,7 @@ async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Med
     if "error" in facts:
         raise _refusal(recording, str(facts["error"]), str(facts["text"]))
     info = _media_info(admitted, facts)
-    _check_audio(info, decodes=facts["decodes"])
+    _check_audio(info, decodes=facts["sound"]["decodes"])
     return info
 
 
@@ -72,6 +78,8 @@ def _refusal(recording: Path, kind: str, text: str) -> NotMedia | Unreadable:
 
 
 def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
+    sound = facts["sound"]
+    is_silent = sound["level_dbfs"] is None or sound["level_dbfs"] < _SILENCE_DBFS
     return MediaInfo(
         path=admitted.path,
         size_bytes=admitted.size_bytes,
@@ -80,7 +88,8 @@ def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
         start_s=facts["start_s"],
         bit_rate=facts["bit_rate"],
         streams=tuple(StreamInfo(**stream) for stream in facts["streams"]),
-        warnings=admitted.warnings,
+        channels_cancel=sound["correlation"] < _OPPOSITE,
+        warnings=admitted.warnings + ((_SILENT,) if is_silent else ()),
     )
 
 

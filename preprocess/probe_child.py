@@ -2,7 +2,7 @@
 
 Run as a script, `probe_child.py look|measure <path> <demuxers>`; answers with one JSON object. It imports
 nothing of this package, so that only the standard library and PyAV are loaded. The answer is
-`{"format", "duration_s", …, "decodes", "streams": […]}` for `look`, `{"end_s"}` for `measure`, and
+`{"format", "duration_s", …, "sound", "streams": […]}` for `look`, `{"end_s"}` for `measure`, and
 `{"error": <class name>, "text": <libav's words>}` where libav gives up.
 """
 
@@ -11,12 +11,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
+import operator
 import sys
+from array import array
 from typing import TYPE_CHECKING
 
 import av
 from av.audio import AudioFrame, AudioStream
-from av.error import FFmpegError
+from av.audio.resampler import AudioResampler
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video import VideoStream
 
@@ -26,8 +30,13 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _PROBE_BYTES = 32 << 20  # a stream that has not shown itself within this is not worth more reading
-_TRIAL_PACKETS = 250  # 5 s of AAC or Opus
 _ANALYZE_US = 60_000_000  # the same in time, in microseconds: audio may begin late
+
+_PLACES = 3  # start, one third, two thirds: an intro differs from the talk
+_LISTEN_S = 5
+_LISTEN_RATE_HZ = 8_000  # enough to tell loud from silent
+_TRIAL_PACKETS = 1000  # 20 s of AAC or Opus: room for damaged ones
+_FULL_SCALE = 32_768
 
 
 def main(arguments: list[str]) -> int:
@@ -49,37 +58,78 @@ def look(path: str, demuxers: str) -> dict[str, object]:
             "duration_s": _container_s(container.duration),
             "start_s": _container_s(container.start_time),
             "bit_rate": container.bit_rate or None,
-            "decodes": _decodes(container),
+            "sound": _listen(container),
             "streams": [_describe(stream, container) for stream in container.streams],
         }
 
 
-def _decodes(container: InputContainer) -> bool:
-    """Whether some audio comes out at the start or in the middle.
+def _listen(container: InputContainer) -> dict[str, object]:
+    """Decode a few seconds at the start, at one third and at two thirds.
 
-    Finds what headers hide: encryption, a missing decoder, noise that only looks like a stream.
+    Finds what headers hide: encryption, a missing decoder, noise that only looks like a stream, silence,
+    and channels that cancel each other when they are mixed.
     """
-    if not container.streams.audio:
-        return False
-    audio = container.streams.best("audio") or container.streams.audio[0]
-    if _yields_sound(container, audio):
+    energy = _Energy()
+    audio = _chosen(container)
+    if audio is not None and energy.add(container, audio):
+        duration = container.duration or 0
+        for place in range(1, _PLACES) if duration else ():
+            with contextlib.suppress(FFmpegError):
+                container.seek((container.start_time or 0) + duration * place // _PLACES)
+                energy.add(container, audio)
+    return {"decodes": energy.samples > 0, "level_dbfs": energy.level_dbfs(), "correlation": energy.correlation()}
+
+
+def _chosen(container: InputContainer) -> AudioStream | None:
+    # The rule of `MediaInfo.audio`.
+    streams = [stream for stream in container.streams.audio if _is_decodable(stream)]
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0] if streams else None)
+
+
+def _is_decodable(stream: AudioStream) -> bool:
+    context: CodecContext | None = stream.codec_context  # None where no decoder is known
+    return context is not None and bool(stream.sample_rate and stream.channels)
+
+
+class _Energy:
+    """Power of the left and right channel of what was listened to, and how they go together."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._left = self._right = self._both = 0
+
+    def add(self, container: InputContainer, audio: AudioStream) -> bool:
+        """Listen from the current place; False only if the file cannot be read on."""
+        resampler = AudioResampler(format="s16", layout="stereo", rate=_LISTEN_RATE_HZ)
+        wanted = self.samples + _LISTEN_S * _LISTEN_RATE_HZ
+        try:
+            for packet in itertools.islice(container.demux(audio), _TRIAL_PACKETS):
+                with contextlib.suppress(InvalidDataError):
+                    for frame in audio.decode(packet):
+                        self._take(resampler.resample(frame))
+                if self.samples >= wanted:
+                    break
+        except FFmpegError:
+            return self.samples > 0
         return True
-    if container.duration is None:
-        return False
-    try:
-        container.seek(container.duration // 2 + (container.start_time or 0))
-    except FFmpegError:
-        return False
-    return _yields_sound(container, audio)
 
+    def _take(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            sound = array("h", bytes(frame.planes[0])[: frame.samples * 4])
+            left, right = sound[::2], sound[1::2]
+            self.samples += frame.samples
+            self._left += sum(map(operator.mul, left, left))
+            self._right += sum(map(operator.mul, right, right))
+            self._both += sum(map(operator.mul, left, right))
 
-def _yields_sound(container: InputContainer, audio: Stream) -> bool:
-    # The iterator ends a damaged file early instead of raising, except for faults of the disk.
-    for packet in itertools.islice(container.demux(audio), _TRIAL_PACKETS):
-        with contextlib.suppress(FFmpegError):
-            if any(isinstance(frame, AudioFrame) and frame.samples for frame in packet.decode()):
-                return True
-    return False
+    def level_dbfs(self) -> float | None:
+        """Power of the louder channel in decibels below full scale; None where nothing was heard."""
+        power = max(self._left, self._right) / self.samples if self.samples else 0.0
+        return 10 * math.log10(power / _FULL_SCALE**2) if power else None
+
+    def correlation(self) -> float:
+        """1 for equal channels, 0 for unrelated ones, -1 for one that is the other upside down."""
+        return self._both / math.sqrt(self._left * self._right) if self._left and self._right else 0.0
 
 
 def measure(path: str, demuxers: str) -> dict[str, object]:

@@ -73,6 +73,12 @@ def late_video(record: Record, video: Path) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def opposite(record: Record) -> Path:
+    """A tone on two channels, the right one upside down."""
+    return record("opposite.wav", "-f", "lavfi", "-i", "sine=d=3", "-af", "pan=stereo|c0=c0|c1=-1*c0")
+
+
 @pytest.fixture
 def cut_video(video: Path, tmp_path: Path) -> Path:
     """The first half of the video's bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,15 @@ def test_a_wish_that_cannot_work(info: MediaInfo, wish: Wish, reason: str, inste
 def test_estimates(info: MediaInfo, wish: Wish, expected_bytes: int) -> None:
     """Sizes follow from the length and measured rates; without a length the source's own size stands in."""
     assert decide(info, wish).estimated_bytes == pytest.approx(expected_bytes, abs=1)
+
+
+def test_opposite_channels_do_not_go_as_they_are() -> None:
+    """What a service would mix to silence is mixed here; whoever insists is warned."""
+    small = dataclasses.replace(recording("mp3", codec="mp3", size_bytes=9_000_000), channels_cancel=True)
+
+    assert decide(small, "auto").recipe.name == "standard"
+    assert decide(small, "standard").warnings == ()
+    assert "hears nothing" in decide(small, "as-is").warnings[0]
 
 
 def test_left_out_tracks_are_told() -> None:

@@ -171,6 +171,14 @@ async def test_lossless_is_lossless(prepared: Prepare, tone: Record, ffmpeg: Ffm
     assert decoded(ffmpeg, artifact.path) == decoded(ffmpeg, source)
 
 
+@pytest.mark.parametrize("wish", ["standard", "lossless"])
+async def test_opposite_channels_are_heard(prepared: Prepare, opposite: Path, ffmpeg: Ffmpeg, wish: Wish) -> None:
+    """Channels that would mix to silence come out as loud as they were."""
+    samples = memoryview(decoded(ffmpeg, (await prepared(opposite, wish)).path)).cast("h")
+
+    assert max(samples) > 3000
+
+
 async def test_cover_is_left_out(prepared: Prepare, tone: Record, record: Record) -> None:
     """The cover of an mp3 does not become a video track of the artifact."""
     cover = record("cover.png", "-f", "lavfi", "-i", "testsrc=s=64x48", "-frames:v", "1")

@@ -142,3 +142,36 @@ async def test_link_is_followed(tmp_path: Path, tone: Record) -> None:
     (tmp_path / "link.wav").symlink_to(tone("a.wav"))
 
     assert (await probe(tmp_path / "link.wav")).path == tmp_path / "link.wav"
+
+
+async def test_opposite_channels_are_noticed(record: Record, opposite: Path) -> None:
+    """A channel that is the other upside down is noticed; equal and unrelated channels are fine."""
+    equal = record("equal.wav", "-i", opposite, "-af", "pan=stereo|c0=c0|c1=c0")
+    tones = ("-f", "lavfi", "-i", "sine=f=300:d=2", "-f", "lavfi", "-i", "sine=f=700:d=2")
+    unrelated = record("unrelated.wav", *tones, "-filter_complex", "amerge=inputs=2")
+
+    assert (await probe(opposite)).channels_cancel
+    assert not (await probe(equal)).channels_cancel
+    assert not (await probe(unrelated)).channels_cancel
+
+
+async def test_one_sided_recording_is_fine(record: Record, opposite: Path) -> None:
+    """A second channel without sound cancels nothing and is no reason to complain."""
+    info = await probe(record("left.wav", "-i", opposite, "-af", "pan=stereo|c0=c0|c1=0*c1"))
+
+    assert not info.channels_cancel
+    assert info.warnings == ()
+
+
+async def test_silence_is_told_before_it_is_paid_for(record: Record) -> None:
+    """A recording without a signal is not refused, but the user is asked about the microphone."""
+    info = await probe(record("mute.wav", "-f", "lavfi", "-i", "anullsrc=r=16000:d=20", "-t", "20"))
+
+    assert "was the microphone on" in info.warnings[0]
+
+
+async def test_sound_that_comes_late_in_a_recording(record: Record) -> None:
+    """Silence at the start alone is no silence: later places are listened to."""
+    late = record("pause.flac", "-f", "lavfi", "-i", "aevalsrc='gt(t,30)*sin(2764*t)':s=16000:d=60")
+
+    assert (await probe(late)).warnings == ()
