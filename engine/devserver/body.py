@@ -10,11 +10,14 @@ overtake the answer (RFC 9112, section 9.6).
 
 import enum
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import Refusal
 
 PIECE_BYTES = 1 << 20  # few thread hops a second at any speed, and little memory a request
 LINGER_S = 0.1  # what a kill -9 may cost at any speed is a tenth of a second
@@ -71,16 +74,40 @@ class Body:
             elif chunk is None and self.end is None:
                 self.end = End.IDLE
 
-    async def read(self, limit_bytes: int) -> bytes | None:
-        """Read the whole body into memory; None when it is longer than the limit or was cut."""
+    async def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body into memory.
+
+        Raises:
+            Refusal: 413 when it is longer than the limit, and what ``require_whole`` says.
+        """
         parts: list[bytes] = []
         size = 0
         async for piece in self.pieces():
             size += len(piece)
             if size > limit_bytes:
-                return None
+                message = f"the body is longer than {limit_bytes} bytes"
+                raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
             parts.append(piece)
-        return b"".join(parts) if self.end is End.COMPLETE else None
+        self.require_whole({})
+        return b"".join(parts)
+
+    def require_whole(self, told: Mapping[str, str]) -> None:
+        """Raise what tells the client that its body was not taken whole, with these headers.
+
+        Raises:
+            Refusal: 423 when another request took over, 503 when the service stops, 408 when the client fell
+                silent or is gone.
+        """
+        match self.end:
+            case End.COMPLETE:
+                return
+            case End.INTERRUPTED:
+                raise Refusal(HTTPStatus.LOCKED, "another request has taken over this upload", headers=told)
+            case End.STOPPING:
+                again = {**told, "Retry-After": "1"}
+                raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping", headers=again)
+            case _:
+                raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive", headers=told)
 
     async def drain(self) -> None:
         """Read and drop what the client still sends, within bounds."""

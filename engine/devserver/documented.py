@@ -44,9 +44,6 @@ class Documented:
         content_type = request.headers.get("Content-Type", "")
         if content_type.partition(";")[0].strip().lower() == "application/json":
             text = await body.read(_JSON_BYTES_MAX)
-            if text is None:
-                status = HTTPStatus.REQUEST_TIMEOUT if body.end else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                raise Refusal(status, "the body is too long or did not arrive")
             accepted = await self._submit(account, Submission.parse(text), key)
         else:
             accepted = await self._single(account, content_type, body, key)

@@ -6,19 +6,17 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 
 from anyio import to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from .append import too_long, write_all
-from .body import Body, End
-from .errors import Refusal
+from .body import Body
 from .headers import bad
 from .jobs import Accepted, Jobs, new_job_id
 from .store import Job
+from .writing import too_long, write_all
 
 _FIELD = b"file"
 _OTHER_FIELDS_BYTES = 1 << 20  # what the documented call does not know is dropped, within reason
@@ -152,11 +150,7 @@ class Single:
                     raise too_long(self._max_bytes)
         except FormParserError as error:
             raise bad("the multipart body is malformed") from error
-        if body.end is End.STOPPING:
-            told = {"Retry-After": "1"}
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping", headers=told)
-        if body.end is not End.COMPLETE:
-            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive")
+        body.require_whole({})
         if not form.ended:
             raise bad("the multipart body ends before its last boundary")
         if form.filename is None:

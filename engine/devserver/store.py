@@ -160,7 +160,8 @@ class Store:
         boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else "unknown"
         known = db.execute("SELECT value FROM about WHERE name = 'boot'").fetchone()
         if known is not None and known["value"] != boot:
-            db.execute("UPDATE uploads SET suspect_from = synced WHERE suspect_from IS NULL")
+            unfinished = "suspect_from IS NULL AND (length IS NULL OR synced < length)"
+            db.execute(f"UPDATE uploads SET suspect_from = synced WHERE {unfinished}")  # noqa: S608 - constant
         db.execute("INSERT OR REPLACE INTO about VALUES ('boot', ?)", (boot,))
 
     def close(self) -> None:

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from . import concat
-from .append import CHECKSUM_MISMATCH, Mismatch, append, no_space, too_long
+from .append import CHECKSUM_MISMATCH, Mismatch, append
 from .body import body_of
 from .config import Config
 from .errors import Refusal
 from .headers import CHECKSUMS, bad, checksum, deferred, metadata, number
 from .store import Store, Upload
 from .uploads import Held, Uploads, name_of, new_id
+from .writing import no_space, too_long
 
 VERSION = "1.0.0"
 EXTENSIONS = (

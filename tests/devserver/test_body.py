@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message
 
 from engine.devserver.body import PIECE_BYTES, Bodies, Body, End
+from engine.devserver.errors import Refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -102,5 +103,9 @@ async def test_a_stop_ends_all_bodies_and_later_ones() -> None:
 async def test_a_body_too_long_for_memory_is_not_read() -> None:
     """The limit holds whatever the headers said."""
     assert await body(some(b"abc"), some(b"def", more=False)).read(6) == b"abcdef"
-    assert await body(some(b"abc"), some(b"defg", more=False)).read(6) is None
-    assert await body(some(b"abc"), {"type": "http.disconnect"}).read(6) is None
+    with pytest.raises(Refusal) as too_long:
+        await body(some(b"abc"), some(b"defg", more=False)).read(6)
+    assert too_long.value.status == 413
+    with pytest.raises(Refusal) as cut:
+        await body(some(b"abc"), {"type": "http.disconnect"}).read(6)
+    assert cut.value.status == 408

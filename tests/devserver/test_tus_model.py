@@ -162,7 +162,7 @@ def test_any_order_of_calls_leaves_the_truth(service: "Service") -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,
