@@ -10,7 +10,8 @@ Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled 
   and the lane begins anew; below what it had acknowledged it is taken, with a warning, and the bytes go again.
 * A resource that is gone begins anew, at most `MAX_GENERATIONS` times. If all its bytes had been offered the upload
   may have been completed and moved away: then the submission is tried first (`presumed_complete`).
-* Refusals of the same append are fatal only when they recur without progress.
+* Refusals of the same append are fatal only when they recur without progress. Progress is a byte further than this
+  resource had acknowledged in this run: a server that takes bytes, loses them and takes them again makes none.
 
 Every change of state happens in this file.
 """
@@ -54,6 +55,7 @@ class LaneState:
     lane: Lane
     doubt: Doubt = Doubt.OFFSET
     refusals: int = 0
+    furthest_bytes: int = 0
     presumed_complete: bool = False
     warning: str | None = None
 
@@ -127,7 +129,7 @@ def created(state: LaneState, url: Secret | None, expires_at: float | None) -> L
         expires_at=expires_at,
     )
     warning = "the server no longer has the upload; its bytes are sent again" if lane.acked_bytes else None
-    return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, warning=warning)
+    return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, furthest_bytes=0, warning=warning)
 
 
 def located(state: LaneState, standing: Standing) -> LaneState:
@@ -140,33 +142,30 @@ def located(state: LaneState, standing: Standing) -> LaneState:
     if standing.offset_bytes < lane.acked_bytes:
         lost = lane.acked_bytes - standing.offset_bytes
         warning = f"the server no longer has {lost} bytes that it had acknowledged; they are sent again"
-    progressed = standing.offset_bytes > lane.acked_bytes
-    return replace(
-        state,
-        lane=_moved(lane, standing),
-        doubt=Doubt.NONE,
-        refusals=0 if progressed else state.refusals,
-        warning=warning,
-    )
+    return replace(_reached(state, standing), doubt=Doubt.NONE, warning=warning)
 
 
 def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
-    """The server took (some of) an append; its offset says how much."""
-    within = step.offset_bytes <= standing.offset_bytes <= step.offset_bytes + step.span.size_bytes
-    if not within or _distrust(state.lane, standing) is not None:
-        return replace(state, doubt=Doubt.OFFSET, warning=None)
-    progressed = standing.offset_bytes > step.offset_bytes
-    return replace(
-        state,
-        lane=_moved(state.lane, standing),
-        doubt=Doubt.NONE if progressed else Doubt.OFFSET,
-        refusals=0 if progressed else state.refusals + 1,
-        warning=None,
-    )
+    """The server took (some of) an append; its offset says how much.
+
+    Raises:
+        ServiceError: it keeps calling appends a success of which it takes nothing.
+    """
+    taken = step.offset_bytes < standing.offset_bytes <= step.offset_bytes + step.span.size_bytes
+    if taken and _distrust(state.lane, standing) is None:
+        return replace(_reached(state, standing), doubt=Doubt.NONE, warning=None)
+    if state.refusals + 1 >= MAX_REFUSALS:
+        raise ServiceError(
+            f"The server calls the same append a success {MAX_REFUSALS} times and keeps none of it",
+            hint="what was acknowledged is kept: `speechstream resume` goes on",
+        )
+    return replace(state, doubt=Doubt.OFFSET, refusals=state.refusals + 1, warning=None)
 
 
 def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
     """A step did not count. Returns the state to go on from after the wait that the retry policy gives.
+
+    A failed append was an offer all the same: whatever part of it the server kept is ours.
 
     Raises:
         KeyRejected: at once on 401 or 403; nothing is given up.
@@ -182,7 +181,7 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
         return replace(state, doubt=Doubt.GONE)
     if isinstance(step, Append):
         counts = isinstance(fault, (Refused, Corrupted, TooLarge, Gone))
-        return replace(state, doubt=Doubt.OFFSET, refusals=state.refusals + counts)
+        return replace(offering(state, step), doubt=Doubt.OFFSET, refusals=state.refusals + counts)
     return state
 
 
@@ -199,9 +198,14 @@ def _distrust(lane: Lane, standing: Standing) -> str | None:
     return None
 
 
-def _moved(lane: Lane, standing: Standing) -> Lane:
-    expires_at = lane.expires_at if standing.expires_at is None else standing.expires_at
-    return replace(lane, acked_bytes=standing.offset_bytes, expires_at=expires_at)
+def _reached(state: LaneState, standing: Standing) -> LaneState:
+    expires_at = state.lane.expires_at if standing.expires_at is None else standing.expires_at
+    return replace(
+        state,
+        lane=replace(state.lane, acked_bytes=standing.offset_bytes, expires_at=expires_at),
+        refusals=0 if standing.offset_bytes > state.furthest_bytes else state.refusals,
+        furthest_bytes=max(state.furthest_bytes, standing.offset_bytes),
+    )
 
 
 def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:

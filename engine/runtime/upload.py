@@ -113,11 +113,10 @@ class LaneUpload:
                 return state, None
             case Locate():
                 standing = await self.exchanger.converse(self.wire.locate(state.lane))
-                before = state.lane.acked_bytes
+                before = state
                 state = policy.located(state, standing)
                 self._commit(state)
-                if state.lane.acked_bytes > before:
-                    self.persistence.progressed()
+                self._refill(before, state)
                 self._show(state.lane.acked_bytes, 0)
                 return state, None
             case Append():
@@ -136,13 +135,18 @@ class LaneUpload:
             seconds = self._clock.monotonic() - started_s
             self.manifest.add_to_tally(self.job.id, Tally(sent_bytes=self._sent_bytes, sending_s=seconds))
         self.file.check()
-        state = policy.appended(state, step, standing)
+        before, state = state, policy.appended(state, step, standing)
         if standing.processing_id is None:
             self._commit(state)
         self._size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
-        self.persistence.progressed()
+        self._refill(before, state)
         self._show(state.lane.acked_bytes, 0)
         return state, standing.processing_id
+
+    def _refill(self, before: LaneState, after: LaneState) -> None:
+        """Only a byte further than ever is progress: what a server loses and takes again must not buy patience."""
+        if after.furthest_bytes > before.furthest_bytes:
+            self.persistence.progressed()
 
     async def _send(self, lane: Lane, step: Append, checksum: Checksum | None) -> Standing:
         conversation = self.wire.append(lane, step.span, step.offset_bytes, checksum)
