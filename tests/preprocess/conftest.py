@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import Artifact, Ffmpeg, Progress, Wish, decide, find_ffmpeg, prepare, probe
+from preprocess import Artifact, Ffmpeg, MediaInfo, Progress, Wish, decide, find_ffmpeg, prepare, probe
 
 Record = Callable[..., Path]
 Prepare = Callable[..., Awaitable[Artifact]]
@@ -87,8 +87,14 @@ def cut_video(video: Path, tmp_path: Path) -> Path:
     return tmp_path / "cut.mp4"
 
 
+@pytest.fixture(scope="session")
+def known() -> dict[tuple[Path, int], MediaInfo]:
+    """What probes have found in recordings, by path and time: many tests share one."""
+    return {}
+
+
 @pytest.fixture
-def prepared(ffmpeg: Ffmpeg, tmp_path: Path) -> Prepare:
+def prepared(ffmpeg: Ffmpeg, tmp_path: Path, known: dict[tuple[Path, int], MediaInfo]) -> Prepare:
     """Probe, decide and prepare in one go."""
 
     async def run(
@@ -97,7 +103,10 @@ def prepared(ffmpeg: Ffmpeg, tmp_path: Path) -> Prepare:
         into: Path | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> Artifact:
-        info = await probe(path)
+        key = path, path.stat().st_mtime_ns  # noqa: ASYNC240 -- nobody waits
+        if key not in known:
+            known[key] = await probe(path)
+        info = known[key]
         return await prepare(info, decide(info, wish), into or tmp_path / "spool", ffmpeg=ffmpeg, report=report)
 
     return run

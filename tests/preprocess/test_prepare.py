@@ -210,7 +210,7 @@ async def test_odd_sized_video(prepared: Prepare, record: Record) -> None:
     assert (kept.video.width, kept.video.height) == (160, 120)
 
 
-@pytest.mark.parametrize("name", ["a:b.wav", "shot%d.wav", "-y.wav", "two\nlines.wav", 'it\'s "q".wav', "🎙.wav"])
+@pytest.mark.parametrize("name", ["a:b%d.wav", "-y.wav", "two\nli'n\"es 🎙.wav"])
 async def test_names_are_data(prepared: Prepare, tone: Record, tmp_path: Path, name: str) -> None:
     """ffmpeg reads the file of exactly that name."""
     shutil.copy(tone("a.wav"), tmp_path / name)
