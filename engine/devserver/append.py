@@ -1,9 +1,11 @@
 """One PATCH: bytes from a body to the end of an upload."""
 
+from anyio import to_thread
+
 from .body import Body, End
 from .headers import Digest
 from .uploads import Held, Uploads
-from .writing import Writer, too_long
+from .writing import too_long, write_all
 
 CHECKSUM_MISMATCH = 460  # tus, "Checksum": not an IANA status
 
@@ -23,23 +25,21 @@ async def append(uploads: Uploads, held: Held, body: Body, limit: int, checksum:
     """
     if body.length is not None and held.offset + body.length > limit:
         raise too_long(limit)
-    start = held.offset
+    start = offset = held.offset
     digest, wanted = checksum or (None, b"")
     if digest is not None:
         await uploads.suspect(held)
-    writer = Writer(held.file, start, digest)
     keep = digest is None
     try:
         async for piece in body.pieces():
-            if writer.offset + len(piece) > limit:
+            if offset + len(piece) > limit:
                 keep = False
                 raise too_long(limit)
-            await writer.write(piece)
-        await writer.flush()
+            await to_thread.run_sync(write_all, held.file, piece, offset, digest)
+            offset += len(piece)
         keep = digest is None or (body.end is End.COMPLETE and digest.digest() == wanted)
     finally:
-        await writer.settle()
-        await uploads.settle(held, writer.written if keep else start)
+        await uploads.settle(held, offset if keep else start)
     if not keep and body.end is End.COMPLETE:
         raise Mismatch
     body.require_whole({"Upload-Offset": str(held.offset)})

@@ -1,6 +1,7 @@
 """What is left when connections, the server or the machine die: the offset is the truth."""
 
 import fcntl
+import resource
 import signal
 import socket
 import sqlite3
@@ -81,9 +82,11 @@ def test_a_delete_takes_over_from_a_patch_that_hangs(service: "Service") -> None
 
 def test_an_early_refusal_reaches_a_client_that_still_sends(service: "Service", noise: bytes) -> None:
     """The connection is not reset under an answer that is still to be read."""
-    path = service.create(len(noise))
-    with service.half_sent(path, 7, len(noise), noise[:500_000]) as line:
-        line.sendall(noise[500_000:])
+    length = 12 * len(noise)
+    path = service.create(length)
+    with service.half_sent(path, 7, length, noise) as line:
+        for _ in range(11):
+            line.sendall(noise)
         assert line.recv(65536).startswith(b"HTTP/1.1 409")
 
 
@@ -184,3 +187,22 @@ def test_another_process_at_the_same_upload_is_waited_for(service: "Service") ->
     assert reply.status_code == 423
     assert int(reply.headers["Retry-After"]) >= 1
     assert service.offset(path) == 0
+
+
+def test_a_full_disk_is_told_and_costs_only_what_did_not_fit(start: Start, noise: bytes) -> None:
+    """507 says so; once there is room the upload goes on to its last byte."""
+    service = start("--no-transcriber")
+    pid = service.process.pid
+    path = service.create(len(noise))
+    service.patch(path, 0, noise[:300_000])
+    unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (600_000, unlimited[1]))
+    assert service.patch(path, 300_000, noise[300_000:]).status_code == 507
+    single = service.http.post("/v1/upload", files={"file": noise})
+    assert single.status_code == 507
+    assert list((service.data / "recordings").iterdir()) == []
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    offset = service.offset(path)
+    assert 300_000 <= offset <= 600_000
+    assert service.patch(path, offset, noise[offset:]).status_code == 204
+    assert stored(service) == [noise]
