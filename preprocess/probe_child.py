@@ -15,6 +15,7 @@ import math
 import operator
 import sys
 from array import array
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import av
@@ -100,13 +101,17 @@ class _Energy:
 
     def add(self, container: InputContainer, audio: AudioStream) -> bool:
         """Listen from the current place; False only if the file cannot be read on."""
-        resampler = AudioResampler(format="s16", layout="stereo", rate=_LISTEN_RATE_HZ)
+        # One for every shape of frames: damage and joined files change the rate in mid-stream.
+        resamplers: defaultdict[tuple[str, str, int], AudioResampler] = defaultdict(
+            lambda: AudioResampler(format="s16", layout="stereo", rate=_LISTEN_RATE_HZ)
+        )
         wanted = self.samples + _LISTEN_S * _LISTEN_RATE_HZ
         try:
             for packet in itertools.islice(container.demux(audio), _TRIAL_PACKETS):
                 with contextlib.suppress(InvalidDataError):
                     for frame in audio.decode(packet):
-                        self._take(resampler.resample(frame))
+                        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+                        self._take(resamplers[shape].resample(frame))
                 if self.samples >= wanted:
                     break
         except FFmpegError:

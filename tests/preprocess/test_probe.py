@@ -163,6 +163,15 @@ async def test_one_sided_recording_is_fine(record: Record, opposite: Path) -> No
     assert info.warnings == ()
 
 
+async def test_rate_that_changes_in_mid_stream(tmp_path: Path, tone: Record) -> None:
+    """A stream joined from two rates and channel counts is listened to all the way."""
+    (tmp_path / "joined.aac").write_bytes(
+        tone("low.aac", "-ac", "1", rate=22050).read_bytes() + tone("high.aac", "-ac", "2", rate=44100).read_bytes()
+    )
+
+    assert (await probe(tmp_path / "joined.aac")).warnings == ()
+
+
 async def test_silence_is_told_before_it_is_paid_for(record: Record) -> None:
     """A recording without a signal is not refused, but the user is asked about the microphone."""
     info = await probe(record("mute.wav", "-f", "lavfi", "-i", "anullsrc=r=16000:d=20", "-t", "20"))
