@@ -64,8 +64,8 @@ def _best(info: MediaInfo) -> tuple[Recipe, str]:
     obstacle = _obstacle(info)
     target_bytes = estimate_bytes(info, STANDARD)
     if obstacle is None and info.size_bytes <= _SMALL_ENOUGH * target_bytes:
-        return AS_IS, f"as-is: already small ({_megabytes(info.size_bytes)}), encoding would save next to nothing"
-    saving = f"{_megabytes(target_bytes)} instead of {_megabytes(info.size_bytes)}"
+        return AS_IS, f"as-is: already small ({_size(info.size_bytes)}), encoding would save next to nothing"
+    saving = f"{_size(target_bytes)} instead of {_size(info.size_bytes)}"
     return STANDARD, f"standard: {obstacle or 'speech needs no more'}, {saving}"
 
 
@@ -125,5 +125,9 @@ def _track_warning(info: MediaInfo) -> tuple[str, ...]:
     return (f"Audio track {position} of {len(info.audio_streams)}{language} is used; the others are left out.",)
 
 
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.2f} GB"  # noqa: PLR2004 -- 1 GB
+def _size(size_bytes: int) -> str:
+    """A size for people, in decimal units."""
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= bytes_each:
+            return f"{size_bytes / bytes_each:.1f} {unit}"
+    return f"{size_bytes / 1000:.0f} kB"

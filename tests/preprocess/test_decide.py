@@ -37,6 +37,8 @@ def recording(
     [
         (recording(has_video=True), "standard", "only the sound of a video"),
         (recording("wav", codec="pcm_s16le"), "standard", "speech needs no more, 10.4 MB instead of 500.0 MB"),
+        (recording(size_bytes=1_480_000_000), "standard", "10.4 MB instead of 1.5 GB"),
+        (recording("wav", duration_s=60, size_bytes=525_000), "standard", "173 kB instead of 525 kB"),
         (recording("ogg", codec="opus", size_bytes=11_000_000), "as-is", "already small (11.0 MB)"),
         (recording("mp3", codec="mp3", size_bytes=12_400_000), "as-is", "already small"),
         (recording("mp3", codec="mp3", size_bytes=12_600_000), "standard", "speech needs no more"),
