@@ -84,10 +84,17 @@ _TRANSFER_OPTIONS = (
         help="Give up after so long without progress, the far side being at fault; by default 24h.",
     ),
 )
-_NEW_OPTIONS = (
+_WIRE_OPTIONS = (
     click.option("--wire", type=click.Choice(WIRES), help="How bytes travel; by default what the server offers."),
-    click.option("--new", is_flag=True, help="Make a new job even for a recording that has one."),
 )
+_NEW_OPTIONS = (click.option("--new", is_flag=True, help="Make a new job even for a recording that has one."),)
+_GROUPS: Final = {
+    "service": _SERVICE_OPTIONS,
+    "transfer": _TRANSFER_OPTIONS,
+    "wire": _WIRE_OPTIONS,
+    "new": _NEW_OPTIONS,
+    "output": _OUTPUT_OPTIONS,
+}
 
 
 def recipe_option() -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -97,12 +104,6 @@ def recipe_option() -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def common(*groups: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a command the options of `groups` as one `Common`, its first argument."""
-    options = {
-        "service": _SERVICE_OPTIONS,
-        "transfer": _TRANSFER_OPTIONS,
-        "new": _NEW_OPTIONS,
-        "output": _OUTPUT_OPTIONS,
-    }
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(function)
@@ -113,7 +114,7 @@ def common(*groups: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
 
         decorated: Callable[..., R] = command
         for group in reversed(groups):
-            for option in reversed(options[group]):
+            for option in reversed(_GROUPS[group]):
                 decorated = option(decorated)
         return decorated
 

@@ -40,23 +40,20 @@ def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     callback=_headers,
     help="A header for that server alone; may be repeated.",
 )
-@click.option("--new", is_flag=True, help="Deliver again even what has been delivered.")
-@common("transfer", "output")
-def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], ...], new: bool) -> None:  # noqa: FBT001 - click's
+@common("transfer", "new", "output")
+def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], ...]) -> None:
     """Deliver FILE's bytes to a tus server and print the URL of the upload.
 
     No job is made. Repeat the command after any interruption: it goes on where the server stands. Your API key is
     not sent, unless the URL is the configured service's own.
     """
-    from dataclasses import replace
-
     from .results import print_json
     from .session import run
 
     async def work(client: Client) -> Delivery:
         return await client.send(file, to, headers=headers)
 
-    delivery = run(replace(options, new=new), work)
+    delivery = run(options, work)
     url = delivery.url.reveal()
     if options.json:
         print_json(

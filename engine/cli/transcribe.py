@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is printed and written.",
 )
-@common("service", "transfer", "new", "output")
+@common("service", "transfer", "wire", "new", "output")
 def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, form: str) -> None:
     """Upload each FILE, wait for its transcript, and print it.
 

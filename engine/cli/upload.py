@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: speechstream upload lecture-1.mov lecture-2.mov")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @recipe_option()
-@common("service", "transfer", "new", "output")
+@common("service", "transfer", "wire", "new", "output")
 def upload(options: Common, files: tuple[Path, ...]) -> None:
     """Upload each FILE and print its processing_id, one a line.
 
