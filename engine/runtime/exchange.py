@@ -217,7 +217,7 @@ async def _read_body(reply: httpx.Response) -> bytes:
     async for chunk in reply.aiter_raw():
         body += chunk
         if len(body) > MAX_REPLY_BYTES:
-            raise Nonsense(f"the reply ({reply.status_code}) is longer than {MAX_REPLY_BYTES >> 20} MiB")
+            raise Nonsense(f"the reply ({reply.status_code}) is longer than {MAX_REPLY_BYTES >> 20} MiB", sent_all=True)
     return bytes(body)
 
 

@@ -72,10 +72,10 @@ class Response:
         """
         try:
             value = json.loads(self.body)
-        except ValueError as error:
-            raise Nonsense(f"the reply ({self.status}) is not JSON: {excerpt(self.body)}") from error
+        except (ValueError, RecursionError) as error:
+            raise Nonsense(f"the reply ({self.status}) is not JSON: {excerpt(self.body)}", sent_all=True) from error
         if not isinstance(value, dict):
-            raise Nonsense(f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}")
+            raise Nonsense(f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}", sent_all=True)
         return value
 
 

@@ -97,8 +97,8 @@ def read_processing_id(response: Response, doing: str) -> str:
     if not response.ok:
         raise fault_of(response, doing)
     value = response.json_object().get("processing_id")
-    if not isinstance(value, str) or not value.strip():
-        raise Nonsense(f"the reply to {doing} has no “processing_id”")
+    if not isinstance(value, str) or not value.strip() or value != _whole(value):
+        raise Nonsense(f"the reply to {doing} has no “processing_id”", sent_all=True)
     return value
 
 
@@ -106,7 +106,12 @@ def _text(answer: dict[str, object], name: str) -> str | None:
     value = answer.get(name)
     if value is not None and not isinstance(value, str):
         raise Nonsense(f"the status reply's “{name}” is not text")
-    return value
+    return None if value is None else _whole(value)
+
+
+def _whole(text: str) -> str:
+    """JSON can hold half a character (RFC 8259 section 8.2), which no file, terminal or manifest takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _mismatch(response: Response) -> Fault:
