@@ -26,6 +26,7 @@ from .message import Response, excerpt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MAX_DIGITS: Final = 19  # 2**63 bytes; Python refuses to read numbers of thousands of digits
 MAX_RETRY_AFTER_S: Final = 24 * 3600.0  # a longer order is more likely a clock gone wrong than a wish
 
 _BY_STATUS: Final[dict[int, type[Fault]]] = {
@@ -66,7 +67,7 @@ def http_date(value: str) -> float | None:
     """An HTTP-date as seconds since the epoch, or None (RFC 9110 section 5.6.7)."""
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -80,9 +81,15 @@ def non_negative(headers: Mapping[str, str], name: str) -> int | None:
     value = headers.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit()):
+    count = digits(value)
+    if count is None:
         raise Nonsense(f"the reply's {name} is not a number: {value[:40]!r}")
-    return int(value)
+    return count
+
+
+def digits(value: str) -> int | None:
+    """A number written in ASCII digits alone, of a length that a count of bytes may have; else None."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS else None
 
 
 def fault_of(response: Response, doing: str) -> Fault:
@@ -106,7 +113,7 @@ def complaint(body: bytes) -> str:
     """What the server says is wrong: the JSON field meant for people, else the body's beginning."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return excerpt(body)
     if isinstance(value, dict):
         for name in ("message", "error", "detail"):

@@ -17,7 +17,7 @@ from ..faults import Gone, Nonsense, Refused, Unauthorized
 from ..model import Capabilities, Span, Standing
 from .address import resolve
 from .message import LONG_REPLY_WAIT_S, Body, Conversation, Request, Response
-from .replies import fault_of, http_date, non_negative
+from .replies import digits, fault_of, http_date, non_negative
 
 if TYPE_CHECKING:
     from ..redaction import Secret
@@ -204,10 +204,9 @@ def _capabilities(response: Response, url: str) -> Capabilities | None:
     versions = _words(headers.get("tus-version", VERSION))
     if VERSION not in versions:
         return None
-    maximum = headers.get("tus-max-size", "")
     return Capabilities(
         extensions=frozenset(_words(headers.get("tus-extension", ""))),
-        max_size_bytes=int(maximum) if maximum.isascii() and maximum.isdigit() else None,
+        max_size_bytes=digits(headers.get("tus-max-size", "")),
         checksum_algorithms=_words(headers.get("tus-checksum-algorithm", "")),
         creation_url=url,
     )
