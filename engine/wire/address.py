@@ -32,8 +32,8 @@ def resolve(base: str, location: str) -> Secret:
     Raises:
         Nonsense: the result is not an http(s) URL, or would leave https for another host in clear.
     """
-    target = urljoin(base, location.strip())
     try:
+        target = urljoin(base, location.strip())
         here, there = origin(base), origin(target)
     except ValueError as error:
         raise Nonsense(f"the server's Location cannot be used: {error}") from error
@@ -56,11 +56,15 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def relative_to(base: str, url: str) -> str:
-    """`url` without its origin where that is `base`'s, so that it still holds when the service moves ports."""
+    """`url` without its origin where that is `base`'s, so that it still holds when the service moves ports.
+
+    A path such as `//a` would name a host when it stands alone: what `resolve` would not give back is kept whole.
+    """
     if not same_origin(base, url):
         return url
     parts = urlsplit(url)
-    return urlunsplit(("", "", parts.path, parts.query, ""))
+    relative = urlunsplit(("", "", parts.path, parts.query, ""))
+    return relative if urljoin(base, relative) == url else url
 
 
 def with_path(endpoint: str, name: str) -> str:
