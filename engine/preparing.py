@@ -7,7 +7,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio.to_thread
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .events import Event
     from .model import JobRecord
 
-AS_IS = "as-is"
+AS_IS: Final = "as-is"
+AUTO: Final = "auto"
 
 
 async def identify(source: Path) -> SourceIdentity:
@@ -46,12 +47,6 @@ async def identify(source: Path) -> SourceIdentity:
         found = await anyio.to_thread.run_sync(partial(preprocess.identity, source))
     except preprocess.PreprocessError as error:
         raise translated(error) from error
-    if found.size_bytes == 0:
-        raise RecordingError(
-            f"{str(source)!r} is empty.",
-            hint="check the recorder or copy the file again, then run the same command",
-            reason="Empty",
-        )
     return SourceIdentity(found.device, found.inode, found.size_bytes, found.mtime_ns, found.fingerprint)
 
 
@@ -72,7 +67,8 @@ async def require_unchanged(job: JobRecord) -> None:
 async def check(source: Path, wish: str) -> None:
     """Make sure that a recording can be prepared as wished, before anything is stored about it.
 
-    `as-is` promises nothing about what the file is: it is sent whatever it is.
+    `as-is` promises nothing about what the file is: it is sent whatever it is. `auto` falls back to that for a
+    recording that is one and that only our ffmpeg cannot decode.
 
     Raises:
         SpeechStreamError: it cannot; the message says why.
@@ -84,6 +80,8 @@ async def check(source: Path, wish: str) -> None:
     try:
         preprocess.decide(await preprocess.probe(source), cast("preprocess.Wish", wish))
     except preprocess.PreprocessError as error:
+        if wish == AUTO and isinstance(error, preprocess.Unsupported):
+            return
         raise translated(error) from error
 
 
@@ -114,7 +112,9 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
             emit(Prepared(job.id, progress.done_s, progress.total_s, progress.speed))
 
         artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
-    except preprocess.ToolError as error:
+    except (preprocess.ToolError, preprocess.Unsupported) as error:
+        if isinstance(error, preprocess.Unsupported) and job.wish != AUTO:
+            raise translated(error) from error
         reason = f"as-is: preparing failed ({error.message.rstrip('.')}), so the original is sent"
         emit(Warned(job.id, reason))
         return _original(job), reason

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import xxhash
 
-from .errors import NotFound, SourceChanged, Unreadable
-from .source import open_without_blocking
+from .errors import SourceChanged
+from .source import open_regular, refused
 
 _EDGE_BYTES = 1 << 20  # headers and indexes live at the edges
 _SAMPLE_BYTES = 64 << 10
@@ -43,22 +43,19 @@ def identity(source: str | os.PathLike[str]) -> SourceIdentity:
     """Identify a file with bounded reads (at most 2.5 MiB). Blocks on the disk.
 
     Raises:
-        NotFound: There is no such file.
-        Unreadable: It cannot be opened or read.
+        RecordingError: It is missing, empty, not a regular file, or cannot be read.
         SourceChanged: It was written to while it was read.
     """
-    name = os.fspath(source)
-    try:
-        with open_without_blocking(Path(name)) as file:
+    path = Path(source)
+    with open_regular(path) as file:
+        try:
             before = os.fstat(file.fileno())
             fingerprint = _fingerprint(file.fileno(), before.st_size)
             after = os.fstat(file.fileno())
-    except FileNotFoundError as error:
-        raise NotFound(f"{name!r} does not exist.") from error
-    except OSError as error:
-        raise Unreadable(f"{name!r} cannot be read: {error.strerror}.") from error
+        except OSError as error:
+            raise refused(path, error) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SourceChanged(f"{name!r} is still being written.", hint="Wait until the recording has ended.")
+        raise SourceChanged(f"{path.name!r} is still being written.", hint="Wait until the recording has ended.")
     return SourceIdentity(after.st_dev, after.st_ino, after.st_size, after.st_mtime_ns, fingerprint)
 
 

@@ -71,37 +71,49 @@ def admit(name: str) -> Admitted:
     if _URL.match(name) and not os.path.lexists(name):
         raise NotFound(f"{name!r} is an address, not a file.", hint="Download the recording and name the file.")
     path = Path(name).absolute()
+    with open_regular(path) as file:
+        try:
+            size_bytes = os.fstat(file.fileno()).st_size
+            missing_bytes = _check_content(path, file)
+        except OSError as error:
+            raise refused(path, error) from error
+    return Admitted(path, size_bytes, _cut_warning(path, missing_bytes))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file that has bytes; never waits, whatever the path names.
+
+    Raises:
+        RecordingError: There is no such thing; the subclass says why.
+    """
     _check_kind(path)
     try:
-        with open_without_blocking(path) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):  # swapped since the look above
-                raise NotRegular(f"{path.name!r} is not a regular file.")
-            if status.st_size == 0:
-                raise Empty(f"{path.name!r} is empty.", hint="Check that the recorder saved it, and copy it again.")
-            missing_bytes = _check_content(path, file)
-            return Admitted(path, status.st_size, _cut_warning(path, missing_bytes))
+        # Without blocking: a pipe put in its place meanwhile does not make us wait for a writer.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
-        raise _refused(path, error) from error
-
-
-def open_without_blocking(path: Path) -> BinaryIO:
-    """Open a file for reading; a pipe put in its place does not make us wait for a writer."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        raise refused(path, error) from error
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size > 0:
+        return file
+    file.close()
+    if status.st_size == 0 and stat.S_ISREG(status.st_mode):
+        raise Empty(f"{path.name!r} is empty.", hint="Check that the recorder saved it, and copy it again.")
+    raise NotRegular(f"{path.name!r} is not a regular file.")
 
 
 def _check_kind(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     for is_kind, what in _KINDS:
         if is_kind(mode):
             hint = "Name one file." if what == "a directory" else "Save the recording to a file first."
             raise NotRegular(f"{path.name!r} is {what}, not a file.", hint=hint)
 
 
-def _refused(path: Path, error: OSError) -> RecordingError:
+def refused(path: Path, error: OSError) -> RecordingError:
+    """What the system's refusal to open or read `path` means for the user."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return _not_found(path)
     reason = error.strerror or str(error)

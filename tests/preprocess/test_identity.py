@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from preprocess import NotFound, Unreadable, identity
+from preprocess import NotFound, NotRegular, identity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +99,6 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    """What cannot be read has none either."""
-    with pytest.raises(Unreadable):
+    """What is no file has none either, and says what it is."""
+    with pytest.raises(NotRegular):
         identity(tmp_path)
