@@ -54,13 +54,17 @@ class Way:
 
 
 class Connection:
-    """One connection through the proxy: `up` is the client's way to the server, `down` the way back."""
+    """One connection through the proxy: `up` is the client's way to the server, `down` the way back.
+
+    `struck` tells that its fault's limit was reached and has had its effect.
+    """
 
     def __init__(self, fault: Fault, up: Way, down: Way, breaks: Iterator[int]) -> None:
         self.up = up
         self.down = down
         self.flowing = asyncio.Event()
         self.flowing.set()
+        self.struck = False
         self._fault = fault
         self._breaks = breaks
         self._arming = fault.armed_by.encode("latin-1")
@@ -142,6 +146,7 @@ class Connection:
                 self.flowing.clear()
             else:
                 self.cut(self._fault.cut_by)
+            self.struck = True
         await self._write(way, chunk)
 
     async def _write(self, way: Way, chunk: bytes) -> None:

@@ -1,0 +1,105 @@
+"""The real service as a process of its own, which can be killed and comes back on the same port."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "key-of-the-fault-tests"
+_ROOT = Path(__file__).parents[2]
+_STOPPING_S = 20.0
+
+
+@dataclass(slots=True)
+class Service:
+    """A service over `folder`; it runs while its `with` block does. Keys are limited as documented."""
+
+    folder: Path
+    options: tuple[str, ...] = ("--no-transcriber",)
+    port: int = 0
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._key_file.touch(mode=0o600)
+        self._key_file.write_text(f"{KEY}\n", encoding="ascii")
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._running()
+        process.terminate()
+        try:
+            process.wait(_STOPPING_S)
+        finally:
+            self.kill()
+
+    @property
+    def data(self) -> Path:
+        """The service's data folder."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """Everything the service wrote to stderr, its access log included."""
+        return (self.folder / "service.log").read_text(encoding="utf-8")
+
+    def start(self) -> None:
+        """Start the process and wait until it listens; the first start chooses the port."""
+        command = [sys.executable, "-m", "engine.devserver", "--announce", "json", "--port", str(self.port)]
+        command += ["--data", str(self.data), "--key-file", str(self._key_file), *self.options]
+        with (self.folder / "service.log").open("a", encoding="utf-8") as log:
+            process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        self._process = process
+        assert process.stdout is not None
+        announced = process.stdout.readline()
+        if not announced:
+            raise RuntimeError(f"the service did not start: {self.log}")
+        self.port = int(json.loads(announced)["endpoint"].rpartition(":")[2].partition("/")[0])
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it is doing."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def recordings(self) -> dict[str, Path]:
+        """What jobs have received, by processing_id."""
+        return {path.name: path for path in sorted((self.data / "recordings").iterdir())}
+
+    def jobs(self) -> list[str]:
+        """The processing_ids in the service's database."""
+        with closing(sqlite3.connect(self.data / "state.db")) as database:
+            return [row[0] for row in database.execute("SELECT id FROM jobs ORDER BY created_at")]
+
+    def held_bytes(self) -> int:
+        """The size of the largest upload or recording that the service has on its disk."""
+        return max(self._sizes(), default=0)
+
+    @property
+    def _key_file(self) -> Path:
+        return self.folder / "keys"
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise RuntimeError("the service has not been started")
+        return self._process
+
+    def _sizes(self) -> Iterator[int]:
+        for name in ("uploads", "recordings"):
+            for path in (self.data / name).iterdir():
+                try:
+                    yield path.stat().st_size
+                except FileNotFoundError:  # swept between the listing and the look
+                    continue
