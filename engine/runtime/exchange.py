@@ -241,6 +241,8 @@ def _is_offline(error: BaseException) -> bool:
     cause: BaseException | None = error
     seen = 0
     while cause is not None and seen < 10:  # noqa: PLR2004 - a chain of causes is short; never loop
+        if isinstance(cause, BaseExceptionGroup):  # one failure for each of the server's addresses
+            return all(_is_offline(failure) for failure in cause.exceptions)
         if isinstance(cause, socket.gaierror):
             return cause.errno == socket.EAI_AGAIN
         if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno in _OFFLINE:
