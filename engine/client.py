@@ -77,8 +77,10 @@ class Client:
         settings = config.load()
         if state_dir is not None:
             settings = replace(settings, state_dir=Path(state_dir).expanduser().absolute())
+        if endpoint:
+            settings = replace(settings, endpoint=endpoint.rstrip("/"))
         self.settings = settings
-        self._endpoint = LOCAL if local else (endpoint or settings.endpoint or "").rstrip("/")
+        self._endpoint = LOCAL if local else settings.endpoint or ""
         self._key = Secret(api_key) if api_key else None
         self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")

@@ -93,7 +93,11 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
         with owned(folder) as mine:
             if mine:
                 onward = replace(crew, emit=LiveWriter(folder, crew.clock, crew.emit))
-                return await JobRun(onward, wishes, folder).drive(job.id)
+                try:
+                    return await JobRun(onward, wishes, folder).drive(job.id)
+                finally:
+                    if crew.manifest.job(job.id).state in FINAL:
+                        shutil.rmtree(folder, ignore_errors=True)
         if not told:
             told = True
             crew.emit(Opened(job.id, job.source, resumed=True, attached=True))
@@ -131,7 +135,6 @@ class JobRun:
             self._emit(Failed(job_id, error.kind, error.message, error.hint, resumable))
             raise
         if job.state is JobState.COMPLETED:
-            shutil.rmtree(self._spool, ignore_errors=True)
             self._emit(Completed(job_id))
         return job
 
@@ -165,7 +168,6 @@ class JobRun:
         except RecordingError as error:
             if error.reason != "SourceChanged":
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
-                shutil.rmtree(self._spool, ignore_errors=True)
             raise
         return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
 
@@ -345,7 +347,6 @@ class JobRun:
             )
         except JobFailed as error:
             self._manifest.move(job.id, JobState.FAILED, failure=error.message)
-            shutil.rmtree(self._spool, ignore_errors=True)
             raise
         return self._manifest.move(job.id, JobState.COMPLETED, transcription=text)
 
@@ -394,8 +395,9 @@ async def discard(job: JobRecord, crew: Crew) -> JobRecord:
             return job
         if job.state in {JobState.UPLOADING, JobState.SUBMITTING} and job.wire is WireName.TUS:
             await _discard_lanes(job, crew)
-        shutil.rmtree(folder / "spool", ignore_errors=True)
-        return crew.manifest.move(job.id, JobState.CANCELLED)
+        job = crew.manifest.move(job.id, JobState.CANCELLED)
+        shutil.rmtree(folder, ignore_errors=True)
+        return job
 
 
 async def _discard_lanes(job: JobRecord, crew: Crew) -> None:

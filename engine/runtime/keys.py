@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigError
 from ..redaction import Secret
+from ..wire.address import same_origin
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -16,13 +17,24 @@ COMMAND_WAIT_S: Final = 60.0  # it may ask a person for a passphrase
 KEYRING_SERVICE: Final = "speechstream"
 
 
-def find_key(settings: Settings, endpoint: str) -> Secret:
+def find_key(settings: Settings, endpoint: str, given: Secret | None = None) -> Secret:
     """The key for `endpoint`. Blocks: a key command may ask a person.
+
+    A key that was `given`, and those of environment, command and file, belong to the configured service; for
+    another one, such as that of an older job, only the keyring is asked, which knows its keys by endpoint.
 
     Raises:
         ConfigError: there is none, or its source fails.
     """
-    key = _from_environment() or _from_command(settings) or settings.file_api_key or _from_keyring(endpoint)
+    configured = settings.endpoint
+    own = not configured or same_origin(configured, endpoint)
+    key = (given or _from_environment() or _from_command(settings) or settings.file_api_key) if own else None
+    key = key or _from_keyring(endpoint)
+    if key is None and not own:
+        raise ConfigError(
+            f"The job belongs to {endpoint}, and the key at hand to {configured}",
+            hint=f"SPEECHSTREAM_ENDPOINT={endpoint} with that service's key, then the same command",
+        )
     if key is None:
         raise ConfigError(
             f"There is no API key for {endpoint}",

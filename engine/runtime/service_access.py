@@ -78,6 +78,4 @@ class ServiceAccess:
             raise ConfigError(
                 f"The service's address cannot be used: {error}", hint="set SPEECHSTREAM_ENDPOINT to https://…/v1"
             ) from error
-        if self._key is not None:
-            return endpoint, self._key
-        return endpoint, await anyio.to_thread.run_sync(partial(find_key, self._settings, endpoint))
+        return endpoint, await anyio.to_thread.run_sync(partial(find_key, self._settings, endpoint, self._key))
