@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from typing import TYPE_CHECKING, Final
 
 from ..events import Event, Prepared, Uploaded, as_dict, from_dict
@@ -44,21 +43,23 @@ class LiveWriter:
 
 
 class LiveReader:
-    """Reads what another process's `LiveWriter` leaves; each event once."""
+    """Reads what another process's `LiveWriter` leaves; each event once.
+
+    Events are told apart by what they say: a file system gives the inode of a replaced file to the next one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "live.json"
-        self._seen: int | None = None
+        self._seen = b""
 
     def newest(self) -> Event | None:
         """The owner's newest event, if there is one not returned before."""
         try:
-            with self._path.open("rb") as file:
-                stamp = os.fstat(file.fileno()).st_ino
-                if stamp == self._seen:
-                    return None
-                value = json.load(file)
+            content = self._path.read_bytes()
+            if content == self._seen:
+                return None
+            value = json.loads(content)
         except (OSError, ValueError):
             return None
-        self._seen = stamp
+        self._seen = content
         return from_dict(value) if isinstance(value, dict) else None
