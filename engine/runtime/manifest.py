@@ -64,10 +64,14 @@ class Manifest:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
             self._db.row_factory = sqlite3.Row
-            with self._explained():
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                    self._db.execute(f"PRAGMA {pragma}")
-                migrate(self._db, str(self._path))
+            try:
+                with self._explained():
+                    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                        self._db.execute(f"PRAGMA {pragma}")
+                    migrate(self._db, str(self._path))
+            except BaseException:
+                self._db.close()
+                raise
         except OSError as error:
             raise StateError(
                 f"The state folder {folder} cannot be used: {error.strerror or error}",
@@ -143,7 +147,7 @@ class Manifest:
         """
         with self._explained():
             row = self._db.execute(
-                "SELECT * FROM job WHERE id = ? OR processing_id = ? ORDER BY created_at DESC", (name, name)
+                "SELECT * FROM job WHERE id = ? OR processing_id = ? ORDER BY created_at DESC", (_text(name),) * 2
             ).fetchone()
         if row is None:
             raise NoSuchJob(f"There is no job {name!r} in {self.folder}", hint="`speechstream jobs` lists them")
@@ -348,7 +352,9 @@ class Manifest:
                     columns[name] = json.dumps(asdict(value))
                 case SourceIdentity():
                     columns.update(asdict(value))
-                case None | str() | int() | float() | bytes():
+                case str():
+                    columns[name] = _text(value)
+                case None | int() | float() | bytes():
                     columns[name] = value
                 case Secret():
                     columns[name] = self._seal.close(value)
@@ -408,6 +414,11 @@ class Manifest:
             failure=row["failure"],
             tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
         )
+
+
+def _text(value: str) -> str:
+    """Text as SQLite takes it: a name or a reason may quote a path whose bytes are no text."""
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _job_columns(job: JobRecord) -> dict[str, Value]:

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.core.job import FINAL
+from engine.errors import InternalError, NoSuchJob, StateError
+from engine.model import ArtifactRecord, Capabilities, JobKind, JobState, Lane, Plan, Span, Tally, WireName
+from engine.redaction import Secret
+from engine.runtime.manifest import Manifest
+from tests.engine.world import JOB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+URL = "https://speech.example/v1/uploads/7c9e6679f7425d40de944be07fc1f90ae7"
+ARTIFACT = ArtifactRecord("artifact.ogg", 3000, "audio/ogg", "interview.ogg", "standard", is_source=False)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_its_owner_can_read_the_folder(state: Path) -> None:
+    """The folder is 0700, and every file in it 0600, whatever the umask: it holds upload addresses and transcripts."""
+    before = os.umask(0)
+    try:
+        with Manifest(state) as manifest:
+            manifest.find_or_add(JOB, new=False)
+            manifest.save_lane(JOB.id, Lane(0, Span(0, 1), created=True, url=Secret(URL)))
+            assert mode(manifest.job_folder(JOB.id)) == 0o700
+            files = [path for path in state.iterdir() if path.is_file()]
+            assert {path.name for path in files} >= {"manifest.db", "manifest.db-wal", "seal.key"}
+            assert {path.name: mode(path) for path in files} == dict.fromkeys([path.name for path in files], 0o600)
+    finally:
+        os.umask(before)
+    assert mode(state) == 0o700
+
+
+def test_a_job_outlives_its_process(state: Path) -> None:
+    """Everything that was committed is there again, field by field."""
+    plan = Plan(1000, 3000, (Span(0, 2000), Span(2000, 3000)))
+    lanes = [
+        Lane(0, plan.lanes[0], created=True, url=Secret(URL), acked_bytes=500, offered_bytes=900, generation=1),
+        Lane(1, plan.lanes[1]),
+    ]
+    with Manifest(state, now=lambda: 2000.0) as manifest:
+        manifest.find_or_add(JOB, new=False)
+        manifest.move(JOB.id, JobState.PREPARING)
+        manifest.move(JOB.id, JobState.UPLOADING, artifact=ARTIFACT, decision="speech needs no pixels")
+        manifest.save_plan(JOB.id, plan, lanes, WireName.TUS)
+        manifest.save_lane(JOB.id, lanes[0], {0: b"0" * 16}, Tally(900, 1, 2.5, 3.5))
+        manifest.add_to_tally(JOB.id, Tally(100, 1, 0.5, 0.5))
+    with Manifest(state) as manifest:
+        job = manifest.job(JOB.id)
+        assert job == replace(
+            JOB,
+            state=JobState.UPLOADING,
+            updated_at=2000.0,
+            wire=WireName.TUS,
+            decision="speech needs no pixels",
+            artifact=ARTIFACT,
+            plan=plan,
+            tally=Tally(1000, 2, 3.0, 4.0),
+        )
+        assert manifest.lanes(job) == lanes
+        assert manifest.digests(JOB.id) == {0: b"0" * 16}
+
+
+def test_two_processes_see_each_others_commits(state: Path) -> None:
+    """A step is known to others as soon as it is told to anyone."""
+    with Manifest(state) as one, Manifest(state) as other:
+        one.find_or_add(JOB, new=False)
+        one.move(JOB.id, JobState.PREPARING)
+        assert other.job(JOB.id).state is JobState.PREPARING
+        other.move(JOB.id, JobState.CANCELLED)
+        with pytest.raises(InternalError):
+            one.move(JOB.id, JobState.UPLOADING)
+
+
+def test_of_two_processes_that_add_a_recording_one_adds_it(state: Path) -> None:
+    """One recording makes one job, however many commands were started on it."""
+    with Manifest(state) as one, Manifest(state) as other:
+        assert one.find_or_add(JOB, new=False) == (JOB, True)
+        found, added = other.find_or_add(replace(JOB, id="zzzzzz", idempotency_key="other"), new=False)
+        assert (found.id, added) == (JOB.id, False)
+
+
+MOVED = replace(JOB, source="/elsewhere/renamed.mp4")
+COPIED = replace(JOB, identity=replace(JOB.identity, device=9, inode=9))
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        (JOB, True),
+        (MOVED, True),
+        (COPIED, True),
+        (replace(MOVED, identity=COPIED.identity), False),
+        (replace(JOB, identity=replace(JOB.identity, mtime_ns=5)), False),
+        (replace(JOB, identity=replace(JOB.identity, size_bytes=5)), False),
+        (replace(JOB, identity=replace(JOB.identity, fingerprint="f2")), False),
+        (replace(JOB, wish="lossless"), False),
+        (replace(JOB, endpoint="https://other.example/v1"), False),
+        (replace(JOB, kind=JobKind.DELIVERY), False),
+    ],
+    ids=["same", "moved", "restored", "both", "touched", "grown", "edited", "recipe", "endpoint", "kind"],
+)
+def test_what_counts_as_the_same_recording(manifest: Manifest, asked: type[object], same: bool) -> None:  # noqa: FBT001 - a column
+    """Its content and time, under the same path or the same inode, wanted the same way from the same service."""
+    manifest.find_or_add(JOB, new=False)
+    found = manifest.find(asked)  # type: ignore[arg-type]  # the table's first column is a JobRecord
+    assert (found is not None) is same
+
+
+@pytest.mark.parametrize("state_", sorted({JobState.FAILED, JobState.CANCELLED}))
+def test_a_job_that_came_to_nothing_does_not_stand_in_the_way(manifest: Manifest, state_: JobState) -> None:
+    """After a failure or a cancellation the same command begins a new job."""
+    manifest.find_or_add(JOB, new=False)
+    manifest.move(JOB.id, state_)
+    assert manifest.find(JOB) is None
+
+
+@pytest.mark.parametrize(
+    ("way", "beyond"),
+    [
+        ([], JobState.UPLOADING),
+        ([JobState.PREPARING], JobState.PROCESSING),
+        ([JobState.PREPARING, JobState.UPLOADING, JobState.PROCESSING], JobState.UPLOADING),
+        ([JobState.CANCELLED], JobState.NEW),
+    ],
+)
+def test_only_legal_moves_are_committed(manifest: Manifest, way: list[JobState], beyond: JobState) -> None:
+    """A move that the table does not have changes nothing."""
+    manifest.find_or_add(JOB, new=False)
+    for step in way:
+        manifest.move(JOB.id, step)
+    before = manifest.job(JOB.id)
+    with pytest.raises(InternalError, match="cannot go from"):
+        manifest.move(JOB.id, beyond, processing_id="id-1")
+    assert manifest.job(JOB.id) == before
+    assert before.state not in FINAL or way == [JobState.CANCELLED]
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(manifest: Manifest) -> None:
+    """A lane and its digests are committed together or not at all, and the manifest goes on working."""
+    manifest.find_or_add(JOB, new=False)
+    with pytest.raises(StateError):
+        manifest.save_lane(JOB.id, Lane(0, Span(0, 1)), {0: None})  # type: ignore[dict-item]  # what SQLite refuses
+    assert manifest.lanes(JOB) == []
+    manifest.save_lane(JOB.id, Lane(0, Span(0, 1)))
+    assert manifest.lanes(JOB) == [Lane(0, Span(0, 1))]
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "'; DROP TABLE job; --", "\udcff"])
+def test_an_unknown_name(manifest: Manifest, name: str) -> None:
+    """Whatever was typed, it is a name that is not there."""
+    with pytest.raises(NoSuchJob, match="There is no job"):
+        manifest.job(name)
+
+
+def test_a_job_is_found_by_processing_id(manifest: Manifest) -> None:
+    """The service's name for it is as good as ours."""
+    manifest.find_or_add(JOB, new=False)
+    for step in (JobState.PREPARING, JobState.UPLOADING):
+        manifest.move(JOB.id, step)
+    manifest.move(JOB.id, JobState.PROCESSING, processing_id="id-1")
+    assert manifest.job("id-1").id == JOB.id
+
+
+def test_text_that_is_no_text_can_be_noted(manifest: Manifest) -> None:
+    """A reason that quotes a file name of stray bytes must not cost the job its record."""
+    manifest.find_or_add(JOB, new=False)
+    job = manifest.note(JOB.id, failure="cannot read /recordings/\udcff.mp4")
+    assert job.failure is not None
+    assert job.failure.startswith("cannot read /recordings/")
+
+
+def test_a_recording_may_have_any_name(manifest: Manifest) -> None:
+    """Paths are bytes, and come back as they were."""
+    manifest.find_or_add(replace(JOB, source="/recordings/\udcff.mp4"), new=False)
+    assert manifest.jobs()[0].source == "/recordings/\udcff.mp4"
+
+
+def test_a_newer_manifest_is_left_alone(state: Path) -> None:
+    """What a later version wrote is neither read nor changed."""
+    Manifest(state).close()
+    with sqlite3.connect(state / "manifest.db") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = (state / "manifest.db").read_bytes()
+    with pytest.raises(StateError, match="newer speechstream") as caught:
+        Manifest(state)
+    assert caught.value.hint is not None
+    assert (state / "manifest.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, but it is long enough to be taken for one" * 20])
+def test_a_damaged_file_is_named(state: Path, content: bytes) -> None:
+    """The error says which file, and is ours to raise."""
+    state.mkdir()
+    (state / "manifest.db").write_bytes(content)
+    with pytest.raises(StateError, match=r"manifest\.db"):
+        Manifest(state)
+
+
+def test_damage_within_is_found(state: Path) -> None:
+    """`doctor` reads every page."""
+    with Manifest(state) as manifest:
+        for number in range(200):
+            job = replace(JOB, id=f"job{number}", idempotency_key=str(number), source=f"/r/{number}" + "x" * 500)
+            manifest.find_or_add(job, new=True)
+        manifest.check()
+    size = (state / "manifest.db").stat().st_size
+    with (state / "manifest.db").open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * 4096)
+    with Manifest(state) as manifest, pytest.raises(StateError):
+        manifest.check()
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file in its place is told as what it is."""
+    (tmp_path / "state").write_bytes(b"")
+    with pytest.raises(StateError, match="state folder"):
+        Manifest(tmp_path / "state")
+
+
+def test_what_a_server_offers_is_remembered_for_an_hour(manifest: Manifest) -> None:
+    """Also that it offers nothing; then it is asked again, and at once when it behaved otherwise."""
+    offered = Capabilities(frozenset({"creation", "checksum"}), 1 << 40, ("sha1",), "https://h/files/")
+    assert manifest.capabilities("https://h/files", 1000.0) == (False, None)
+    manifest.save_capabilities("https://h/files", offered, 1000.0)
+    manifest.save_capabilities("https://h/none", None, 1000.0)
+    assert manifest.capabilities("https://h/files", 4599.0) == (True, offered)
+    assert manifest.capabilities("https://h/none", 4599.0) == (True, None)
+    assert manifest.capabilities("https://h/files", 4600.0) == (False, None)
+    assert manifest.capabilities("https://h/files", 999.0) == (False, None)
+    manifest.forget_capabilities("https://h/files")
+    assert manifest.capabilities("https://h/files", 1000.0) == (False, None)
+
+
+def test_no_upload_address_rests_in_the_clear(state: Path) -> None:
+    """No file of the folder holds one, not even the write-ahead log of an open manifest."""
+    with Manifest(state) as manifest:
+        manifest.find_or_add(JOB, new=False)
+        for number in range(50):
+            manifest.save_lane(JOB.id, Lane(number, Span(0, 1), created=True, url=Secret(URL)))
+        manifest.note(JOB.id, result_url=Secret(URL))
+        assert {lane.url for lane in manifest.lanes(JOB)} == {Secret(URL)}
+        assert manifest.job(JOB.id).result_url == Secret(URL)
+        contents = [path.read_bytes() for path in state.rglob("*") if path.is_file()]
+    assert len(contents) >= 3
+    assert not any(URL.rpartition("/")[2].encode() in content for content in contents)
+
+
+def test_a_lost_key_is_told_and_hides_nothing_else(state: Path) -> None:
+    """Without the key file the addresses are gone; the list of jobs still works."""
+    with Manifest(state) as manifest:
+        manifest.find_or_add(JOB, new=False)
+        manifest.save_lane(JOB.id, Lane(0, Span(0, 1), created=True, url=Secret(URL)))
+        manifest.note(JOB.id, result_url=Secret(URL))
+    (state / "seal.key").unlink()
+    with Manifest(state) as manifest:
+        assert [job.id for job in manifest.jobs()] == [JOB.id]
+        with pytest.raises(StateError, match="cannot be opened"):
+            manifest.lanes(JOB)
+
+
+def test_a_key_that_is_none_is_told(state: Path) -> None:
+    """A truncated key file is a fault of the folder, not of the program."""
+    with Manifest(state) as manifest:
+        (state / "seal.key").write_bytes(b"short")
+        manifest.find_or_add(JOB, new=False)
+        with pytest.raises(StateError, match="sealing key"):
+            manifest.save_lane(JOB.id, Lane(0, Span(0, 1), url=Secret(URL)))
