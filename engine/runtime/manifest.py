@@ -11,76 +11,58 @@ advance a job is settled by its owner lock, not here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sqlite3
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
-from ..errors import InternalError, NoSuchJob, OutputError, StateError
-from ..model import (
-    ArtifactRecord,
-    Capabilities,
-    JobKind,
-    JobRecord,
-    JobState,
-    Lane,
-    Plan,
-    SourceIdentity,
-    Span,
-    Tally,
-    WireName,
-)
-from ..redaction import Secret
-from .schema import migrate
+from ..errors import InternalError, NoSuchJob
+from ..model import Capabilities, Span
+from .database import Database
+from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, storable
 from .sealing import Seal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import sqlite3
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ..core.pacing import RateLimit
+    from ..model import JobRecord, JobState, Lane, Plan, Tally, WireName
 
-BUSY_TIMEOUT_S: Final = 30.0  # another process's commit lasts milliseconds; a slow disk's, seconds
 CAPABILITY_TTL_S: Final = 3600.0
 _PACE_KEPT_S: Final = 3600.0
 
-Value = str | int | float | bytes | None
-
 
 class Manifest:
-    """An open manifest. Not for sharing between threads."""
+    """An open manifest. Not for sharing between threads.
+
+    Raises:
+        StateError: the folder or the file cannot be used, or is a newer version's.
+    """
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._now = now
-        self._path = folder / "manifest.db"
         self._seal = Seal(folder)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
-            self._db.row_factory = sqlite3.Row
-            try:
-                with self._explained():
-                    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                        self._db.execute(f"PRAGMA {pragma}")
-                    migrate(self._db, str(self._path))
-            except BaseException:
-                self._db.close()
-                raise
-        except OSError as error:
-            raise StateError(
-                f"The state folder {folder} cannot be used: {error.strerror or error}",
-                hint="choose another with SPEECHSTREAM_STATE_DIR, or make it writable",
-            ) from error
+        self._database = Database(folder)
+        self._db = self._database.connection
+        self._explained = self._database.explained
+        self._transaction = self._database.transaction
 
     def close(self) -> None:
         """Close the file. What was committed stays."""
-        self._db.close()
+        self._database.close()
+
+    def check(self) -> None:
+        """Read the whole file and make sure that it is sound.
+
+        Raises:
+            StateError: it is damaged.
+        """
+        self._database.check()
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +101,7 @@ class Manifest:
             found = None if new else self.find(job)
             if found is not None:
                 return found, False
-            self._insert("job", _job_columns(job))
+            self._insert(job)
         return job, True
 
     def relocate(self, job: JobRecord, source: str) -> JobRecord:
@@ -147,7 +129,7 @@ class Manifest:
         """
         with self._explained():
             row = self._db.execute(
-                "SELECT * FROM job WHERE id = ? OR processing_id = ? ORDER BY created_at DESC", (_text(name),) * 2
+                "SELECT * FROM job WHERE id = ? OR processing_id = ? ORDER BY created_at DESC", (storable(name),) * 2
             ).fetchone()
         if row is None:
             raise NoSuchJob(f"There is no job {name!r} in {self.folder}", hint="`speechstream jobs` lists them")
@@ -169,13 +151,13 @@ class Manifest:
             job = self.job(job_id)
             if not may_move(job.state, state):
                 raise InternalError(f"job {job_id} cannot go from {job.state} to {state}")
-            self._update(job_id, {"state": str(state), **self._columns(changes)})
+            self._update(job_id, {"state": str(state), **changed_columns(changes, self._seal)})
         return self.job(job_id)
 
     def note(self, job_id: str, **changes: object) -> JobRecord:
         """Commit facts that move no state."""
         with self._transaction():
-            self._update(job_id, self._columns(changes))
+            self._update(job_id, changed_columns(changes, self._seal))
         return self.job(job_id)
 
     def add_to_tally(self, job_id: str, more: Tally) -> None:
@@ -183,39 +165,13 @@ class Manifest:
         with self._transaction():
             self._add_tally(job_id, more)
 
-    def check(self) -> None:
-        """Read the whole file and make sure that it is sound.
-
-        Raises:
-            StateError: it is damaged.
-        """
-        with self._explained():
-            answer = self._db.execute("PRAGMA quick_check").fetchone()[0]
-        if answer != "ok":
-            raise StateError(
-                f"The manifest {self._path} is damaged: {answer}",
-                hint=f"move {self.folder} aside and run the same commands again; nothing on the service is lost",
-            )
-
     # -- lanes and parts -----------------------------------------------------------------------
 
     def lanes(self, job: JobRecord) -> list[Lane]:
         """The job's lanes, in order."""
         with self._explained():
             rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
-        return [
-            Lane(
-                index=row["number"],
-                span=Span(row["start"], row["stop"]),
-                created=bool(row["created"]),
-                url=None if row["url"] is None else self._seal.open(row["url"]),
-                acked_bytes=row["acked_bytes"],
-                offered_bytes=row["offered_bytes"],
-                generation=row["generation"],
-                expires_at=row["expires_at"],
-            )
-            for row in rows
-        ]
+        return [lane_of(row, self._seal) for row in rows]
 
     def save_lane(
         self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
@@ -301,73 +257,23 @@ class Manifest:
 
     # -- inside --------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-                raise OutputError(
-                    f"There is no space left for the manifest {self._path}",
-                    hint="free some space there, then `speechstream resume`",
-                ) from error
-            raise StateError(
-                f"The manifest {self._path} cannot be used: {error}",
-                hint="run `speechstream doctor`; it names the cause and the way out",
-            ) from error
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def _insert(self, table: str, columns: Mapping[str, Value]) -> None:
+    def _insert(self, job: JobRecord) -> None:
+        columns = job_columns(job)
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        self._db.execute(
-            f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608 - our own column names
-            tuple(columns.values()),
-        )
+        self._db.execute(f"INSERT INTO job ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - ours
 
-    def _update(self, job_id: str, columns: Mapping[str, Value]) -> None:
+    def _update(self, job_id: str, columns: Mapping[str, object]) -> None:
         if columns:
             marks = ", ".join(f"{name} = ?" for name in columns)
             self._db.execute(
-                f"UPDATE job SET {marks}, updated_at = ? WHERE id = ?",  # noqa: S608 - as above
+                f"UPDATE job SET {marks}, updated_at = ? WHERE id = ?",  # noqa: S608 - our own column names
                 (*columns.values(), self._now(), job_id),
             )
 
-    def _columns(self, changes: Mapping[str, object]) -> dict[str, Value]:
-        """Fields of a JobRecord as columns."""
-        columns: dict[str, Value] = {}
-        for name, value in changes.items():
-            match value:
-                case ArtifactRecord():
-                    columns[name] = json.dumps(asdict(value))
-                case SourceIdentity():
-                    columns.update(asdict(value))
-                case str():
-                    columns[name] = _text(value)
-                case None | int() | float() | bytes():
-                    columns[name] = value
-                case Secret():
-                    columns[name] = self._seal.close(value)
-                case _:
-                    raise InternalError(f"the manifest has no column for {name}={type(value).__name__}")
-        return columns
-
     def _put_lane(self, job_id: str, lane: Lane) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (job_id, lane.index, lane.span.start, lane.span.stop, lane.created, self._sealed(lane.url),
-             lane.acked_bytes, lane.offered_bytes, lane.generation, lane.expires_at),
-        )  # fmt: skip
+            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lane_values(job_id, lane, self._seal)
+        )
 
     def _put_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:
         self._db.executemany(
@@ -382,60 +288,6 @@ class Manifest:
             (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
         )
 
-    def _sealed(self, secret: Secret | None) -> bytes | None:
-        return None if secret is None else self._seal.close(secret)
-
     def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:
-        artifact = None if row["artifact"] is None else ArtifactRecord(**json.loads(row["artifact"]))
-        plan = None
-        if artifact is not None and row["part_size_bytes"] is not None:
-            spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],))
-            plan = Plan(row["part_size_bytes"], artifact.size_bytes, tuple(Span(*span) for span in spans))
-        return JobRecord(
-            id=row["id"],
-            kind=JobKind(row["kind"]),
-            state=JobState(row["state"]),
-            source=os.fsdecode(row["source"]),
-            identity=SourceIdentity(
-                row["device"], row["inode"], row["size_bytes"], row["mtime_ns"], row["fingerprint"]
-            ),
-            wish=row["wish"],
-            endpoint=row["endpoint"],
-            idempotency_key=row["idempotency_key"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            wire=None if row["wire"] is None else WireName(row["wire"]),
-            decision=row["decision"],
-            artifact=artifact,
-            plan=plan,
-            processing_id=row["processing_id"],
-            transcription=row["transcription"],
-            result_url=None if sealed or row["result_url"] is None else self._seal.open(row["result_url"]),
-            failure=row["failure"],
-            tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
-        )
-
-
-def _text(value: str) -> str:
-    """Text as SQLite takes it: a name or a reason may quote a path whose bytes are no text."""
-    return value.encode("utf-8", "backslashreplace").decode()
-
-
-def _job_columns(job: JobRecord) -> dict[str, Value]:
-    identity = job.identity
-    return {
-        "id": job.id,
-        "kind": str(job.kind),
-        "state": str(job.state),
-        "source": os.fsencode(job.source),
-        "device": identity.device,
-        "inode": identity.inode,
-        "size_bytes": identity.size_bytes,
-        "mtime_ns": identity.mtime_ns,
-        "fingerprint": identity.fingerprint,
-        "wish": job.wish,
-        "endpoint": job.endpoint,
-        "idempotency_key": job.idempotency_key,
-        "created_at": job.created_at,
-        "updated_at": job.updated_at,
-    }
+        spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],))
+        return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self._seal)
