@@ -6,13 +6,13 @@ next one goes on. What comes next is decided by `core.job`; nothing here remembe
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import preparing
+from .choosing import WireChoice
 from .core.job import FINAL, Stage, after_upload, next_stage
 from .core.plan import make_plan
 from .errors import (
@@ -23,7 +23,6 @@ from .errors import (
     RecordingError,
     ServiceError,
     SpeechStreamError,
-    UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .faults import Fault
@@ -35,26 +34,27 @@ from .runtime.persist import Persistence
 from .runtime.polling import until_done
 from .runtime.submission import Lost, submit
 from .runtime.turns import Turns
-from .runtime.upload import CHECKSUMS, LaneUpload, ambiguous
+from .runtime.upload import LaneUpload, ambiguous
 from .wire import tus
-from .wire.address import resolve, with_path
-from .wire.interface import SingleWire, TusWire
+from .wire.address import resolve
 from .wire.service import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .core.lane import LaneState
     from .core.retry import RetryPolicy
     from .events import Event
-    from .model import ArtifactRecord, Capabilities, JobRecord, Plan
+    from .model import ArtifactRecord, JobRecord, Plan
     from .runtime.clock import Clock
     from .runtime.exchange import Exchanger
     from .runtime.manifest import Manifest
     from .runtime.service_access import ServiceAccess
-    from .wire.interface import Wire
 
 MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
 _FOLLOW_EVERY_S: Final = 0.25
+# What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
+_HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Truncated", "Unsupported"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class JobRun:
         try:
             artifact, reason = await preparing.prepare(job, self._spool, self._emit)
         except RecordingError as error:
-            if error.reason != "SourceChanged":
+            if error.reason in _HOPELESS:
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
         return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
@@ -174,36 +174,9 @@ class JobRun:
     # -- uploading -------------------------------------------------------------------------------
 
     async def _upload(self, job: JobRecord) -> JobRecord:
-        artifact = _artifact(job)
-        base_url = await self._base_url(job)
-        wire = await self._wire(job, artifact, base_url)
-        if job.plan is None:
-            plan = make_plan(artifact.size_bytes)
-            lanes = [Lane(index, span) for index, span in enumerate(plan.lanes)]
-            job = self._manifest.save_plan(job.id, plan, lanes, wire.name)
-        plan = _plan(job)
         persistence = self._persistence(job)
         try:
-            with self._open(job, artifact) as file:
-                file.check()
-                hasher = PartHasher(file, plan, self._manifest.digests(job.id))
-                upload = LaneUpload(
-                    job=job,
-                    base_url=base_url,
-                    wire=wire,
-                    exchanger=self._crew.exchanger,
-                    manifest=self._manifest,
-                    file=file,
-                    hasher=hasher,
-                    persistence=persistence,
-                    turns=await self._turns(job),
-                    emit=self._emit,
-                )
-                (lane,) = self._manifest.lanes(job)
-                state, processing_id = await upload.run(lane, submission_follows=job.kind is JobKind.TRANSCRIPTION)
-                if job.kind is JobKind.DELIVERY:
-                    await hasher.complete()
-                    self._manifest.save_digests(job.id, hasher.taken())
+            state, processing_id = await self._carry(job, persistence)
         except KeyRejected as error:
             raise _for_delivery(error, job) from error
         finally:
@@ -216,58 +189,34 @@ class JobRun:
             return job
         return self._manifest.move(job.id, after_upload(job.kind))
 
-    async def _wire(self, job: JobRecord, artifact: ArtifactRecord, base_url: str) -> Wire:
-        """The wire this upload began with; for a new one, what was asked for or what the server offers."""
-        creation_url = base_url if job.kind is JobKind.DELIVERY else with_path(base_url, "uploads")
-        wanted = job.wire or (None if self._wishes.wire == "auto" else WireName(self._wishes.wire))
-        found = None
-        if wanted is not WireName.SINGLE:
-            found = await self._capabilities(job, creation_url)
-            if found is None or "creation" not in found.extensions:
-                if wanted is WireName.TUS or job.kind is JobKind.DELIVERY:
-                    self._manifest.forget_capabilities(creation_url)
-                    raise UploadRefused(
-                        f"There is no tus server that creates uploads at {creation_url}",
-                        hint="check the address; what was stored is kept: `speechstream resume`",
-                    )
-                found = None
-        if found is None:
-            return SingleWire(
-                base_url, artifact.filename, artifact.media_type, job.idempotency_key, secrets.token_hex(16)
+    async def _carry(self, job: JobRecord, persistence: Persistence) -> tuple[LaneState, str | None]:
+        """Bring the artifact's one lane to its end, by the wire that was chosen for it."""
+        artifact, base_url = _artifact(job), await self._base_url(job)
+        wishes, exchanger = self._wishes, self._crew.exchanger
+        wire = await WireChoice(
+            job, artifact, base_url, wishes.wire, wishes.checksum, self._manifest, exchanger, persistence
+        ).make()
+        if job.plan is None:
+            plan = make_plan(artifact.size_bytes)
+            lanes = [Lane(index, span) for index, span in enumerate(plan.lanes)]
+            job = self._manifest.save_plan(job.id, plan, lanes, wire.name)
+        (lane,) = self._manifest.lanes(job)
+        with self._open(job, artifact) as file:
+            file.check()
+            hasher = PartHasher(file, _plan(job), self._manifest.digests(job.id))
+            upload = LaneUpload(
+                job=job,
+                base_url=base_url,
+                wire=wire,
+                exchanger=exchanger,
+                manifest=self._manifest,
+                file=file,
+                hasher=hasher,
+                persistence=persistence,
+                turns=await self._turns(job),
+                emit=self._emit,
             )
-        if found.max_size_bytes is not None and artifact.size_bytes > found.max_size_bytes:
-            raise UploadRefused(
-                f"The server takes at most {found.max_size_bytes} bytes, and {artifact.filename} has "
-                f"{artifact.size_bytes}",
-                hint="a smaller recipe may fit: `--recipe standard`",
-            )
-        return TusWire(
-            found.creation_url,
-            artifact.filename,
-            artifact.media_type,
-            job.idempotency_key if job.kind is JobKind.TRANSCRIPTION else None,
-            self._checksum_algorithm(job, found),
-        )
-
-    def _checksum_algorithm(self, job: JobRecord, found: Capabilities) -> str | None:
-        if not self._wishes.checksum:
-            return None
-        for algorithm in CHECKSUMS:
-            if "checksum" in found.extensions and algorithm in found.checksum_algorithms:
-                return algorithm
-        self._emit(Warned(job.id, "the server offers no checksum that we know; parts are proved at the end instead"))
-        return None
-
-    async def _capabilities(self, job: JobRecord, creation_url: str) -> Capabilities | None:
-        clock = self._crew.clock
-        known, found = self._manifest.capabilities(creation_url, clock.wall())
-        if known:
-            return found
-        asked = await self._persistence(job).until_answered(
-            lambda: self._crew.exchanger.converse(tus.discover(creation_url)), "Asking what the server offers"
-        )
-        self._manifest.save_capabilities(creation_url, asked, clock.wall())
-        return asked
+            return await upload.run(lane, submission_follows=job.kind is JobKind.TRANSCRIPTION)
 
     # -- submitting ------------------------------------------------------------------------------
 

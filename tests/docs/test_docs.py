@@ -17,9 +17,9 @@ from engine.runtime import schema
 from engine.wire import service, single, tus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from engine.wire.message import Request
+    from engine.wire.message import Conversation, Request
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,9 +39,7 @@ def rows(page: str, heading: str) -> Iterator[tuple[str, ...]]:
             return
 
 
-@pytest.mark.parametrize(
-    ("heading", "table"), [("## Environment", config.VARIABLES), ("## The file", config.SETTINGS)]
-)
+@pytest.mark.parametrize(("heading", "table"), [("## Environment", config.VARIABLES), ("## The file", config.SETTINGS)])
 def test_every_setting_is_described_as_in_the_code(heading: str, table: dict[str, str]) -> None:
     """docs/config.md has exactly the settings of `engine.config`, in their words."""
     described = {name.strip("`"): meaning for name, meaning in list(rows("config.md", heading))[1:]}
@@ -96,7 +94,7 @@ def test_every_column_of_the_manifest_is_described() -> None:
 
 ENDPOINT, CREATION, UPLOAD = "https://s.example/v1", "https://s.example/v1/uploads", "https://s.example/v1/uploads/u"
 SUBMISSION = service.Submission(Secret(UPLOAD), 1, "f", 1, b"d", (b"p",), "k")
-FIRST_REQUESTS = {
+FIRST_REQUESTS: dict[str, Callable[[], Conversation[object]]] = {
     "tus.discover": lambda: tus.discover(CREATION),
     "tus.create": lambda: tus.create(
         CREATION, size_bytes=1, filename="f", media_type="m", headers=(("Idempotency-Key", "k"),)

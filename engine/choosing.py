@@ -1,0 +1,98 @@
+"""Chooses how an artifact travels: what was asked for, what the upload began with, or what the server offers."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UploadRefused
+from .events import Warned
+from .model import JobKind, WireName
+from .runtime.upload import CHECKSUMS
+from .wire import tus
+from .wire.address import with_path
+from .wire.interface import SingleWire, TusWire
+
+if TYPE_CHECKING:
+    from .model import ArtifactRecord, Capabilities, JobRecord
+    from .runtime.exchange import Exchanger
+    from .runtime.manifest import Manifest
+    from .runtime.persist import Persistence
+    from .wire.interface import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class WireChoice:
+    """Everything the choice for one upload depends on."""
+
+    job: JobRecord
+    artifact: ArtifactRecord
+    base_url: str
+    wanted: str
+    checksum: bool
+    manifest: Manifest
+    exchanger: Exchanger
+    persistence: Persistence
+
+    @property
+    def creation_url(self) -> str:
+        """Where uploads are made."""
+        return self.base_url if self.job.kind is JobKind.DELIVERY else with_path(self.base_url, "uploads")
+
+    async def make(self) -> Wire:
+        """The wire this upload began with; for a new one, what was asked for or what the server offers.
+
+        Raises:
+            UploadRefused: the server does not offer what the upload needs, or does not take so much.
+            GaveUp: it did not say what it offers within the retry budget.
+        """
+        wanted = self.job.wire or (None if self.wanted == "auto" else WireName(self.wanted))
+        found = None if wanted is WireName.SINGLE else await self._capabilities()
+        if found is not None and "creation" in found.extensions:
+            return self._tus(found)
+        if wanted is WireName.TUS or self.job.kind is JobKind.DELIVERY:
+            self.manifest.forget_capabilities(self.creation_url)
+            raise UploadRefused(
+                f"There is no tus server that creates uploads at {self.creation_url}",
+                hint="check the address; what was stored is kept: `speechstream resume`",
+            )
+        artifact, boundary = self.artifact, secrets.token_hex(16)
+        return SingleWire(self.base_url, artifact.filename, artifact.media_type, self.job.idempotency_key, boundary)
+
+    def _tus(self, found: Capabilities) -> TusWire:
+        artifact = self.artifact
+        if found.max_size_bytes is not None and artifact.size_bytes > found.max_size_bytes:
+            raise UploadRefused(
+                f"The server takes at most {found.max_size_bytes} bytes, and {artifact.filename} has "
+                f"{artifact.size_bytes}",
+                hint="a smaller recipe may fit: `--recipe standard`",
+            )
+        return TusWire(
+            found.creation_url,
+            artifact.filename,
+            artifact.media_type,
+            self.job.idempotency_key if self.job.kind is JobKind.TRANSCRIPTION else None,
+            self._checksum_algorithm(found),
+        )
+
+    def _checksum_algorithm(self, found: Capabilities) -> str | None:
+        if not self.checksum:
+            return None
+        for algorithm in CHECKSUMS:
+            if "checksum" in found.extensions and algorithm in found.checksum_algorithms:
+                return algorithm
+        message = "the server offers no checksum that we know; parts are proved at the end instead"
+        self.persistence.emit(Warned(self.job.id, message))
+        return None
+
+    async def _capabilities(self) -> Capabilities | None:
+        url, clock = self.creation_url, self.persistence.clock
+        known, found = self.manifest.capabilities(url, clock.wall())
+        if known:
+            return found
+        asked = await self.persistence.until_answered(
+            lambda: self.exchanger.converse(tus.discover(url)), "Asking what the server offers"
+        )
+        self.manifest.save_capabilities(url, asked, clock.wall())
+        return asked
