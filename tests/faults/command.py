@@ -77,6 +77,11 @@ class Command:
         self._reader.join()
         return code
 
+    def kill_now(self) -> None:
+        """SIGKILL from whatever thread, and return when it is gone."""
+        self.process.kill()
+        self.process.wait()
+
     def sample(self) -> None:
         """Note the peak of its resident set (VmHWM of proc(5)); a process that has just ended has none."""
         try:

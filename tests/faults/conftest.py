@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """The program runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
 def echo() -> Iterator[EchoServer]:
     """A server that sends everything back."""
     server = EchoServer()
