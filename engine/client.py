@@ -267,6 +267,8 @@ class Client:
         )
         found = None if self._new else self._manifest.find(job)
         if found is None:
+            if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
+                await self._crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
             await preparing.check(source, wish)
             found, added = self._manifest.find_or_add(job, new=self._new)
         else:

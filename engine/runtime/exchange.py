@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import ssl
 import sys
@@ -25,7 +26,7 @@ from ..wire.address import same_origin
 from ..wire.message import Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from ..model import Span
     from ..wire.message import Conversation, Request
@@ -227,9 +228,10 @@ def _plain(headers: httpx.Headers) -> Mapping[str, str]:
 
 def _fault(error: Exception, all_sent: bool) -> Fault:  # noqa: FBT001 - the one fact that decides ambiguity
     """The fault that a transport error stands for."""
-    what = scrub(str(error)) or type(error).__name__
+    roots = list(_system_errors(error))
+    what = scrub(_words_of(roots[-1]) if roots else str(error)) or type(error).__name__
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
-        if _is_offline(error):
+        if roots and all(_is_offline(root) for root in roots):
             return Offline(f"there is no network ({what})")
         return Unreachable(f"the server cannot be reached ({what})")
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
@@ -237,18 +239,29 @@ def _fault(error: Exception, all_sent: bool) -> Fault:  # noqa: FBT001 - the one
     return Interrupted(f"the connection broke ({what})", sent_all=all_sent)
 
 
-def _is_offline(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    seen = 0
-    while cause is not None and seen < 10:  # noqa: PLR2004 - a chain of causes is short; never loop
-        if isinstance(cause, BaseExceptionGroup):  # one failure for each of the server's addresses
-            return all(_is_offline(failure) for failure in cause.exceptions)
-        if isinstance(cause, socket.gaierror):
-            return cause.errno == socket.EAI_AGAIN
-        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno in _OFFLINE:
-            return True
-        cause, seen = cause.__cause__ or cause.__context__, seen + 1
-    return False
+def _system_errors(error: BaseException) -> Iterator[OSError]:
+    """What the system said, beneath what the libraries made of it: one error for each address that was tried."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _system_errors(member)
+        return
+    beneath = error.__cause__ or error.__context__
+    found = list(_system_errors(beneath)) if beneath is not None else []
+    if not found and isinstance(error, OSError) and error.errno:
+        found = [error]
+    yield from found
+
+
+def _words_of(error: OSError) -> str:
+    if isinstance(error, (socket.gaierror, ssl.SSLError)) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+def _is_offline(error: OSError) -> bool:
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return not isinstance(error, ssl.SSLError) and error.errno in _OFFLINE
 
 
 def _transport() -> httpx.AsyncBaseTransport | None:
