@@ -43,6 +43,19 @@ class LazyGroup(click.Group):
             raise TypeError(f"{module.__name__}.{cmd_name} is no command")
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. A broken pipe is told apart here, as click would make exit code 1 of it.
+
+        Raises:
+            ReaderLeft: nobody reads our stdout any more.
+        """
+        from .session import ReaderLeft
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list from the table."""
         del ctx

@@ -34,6 +34,10 @@ class Reported(Exception):
         self.code = code
 
 
+class ReaderLeft(Exception):
+    """Whoever read our stdout has seen enough, as `head` does. Ends the command, and is no failure."""
+
+
 def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
     """Open a client as the options say, show its progress, and run `work` with it.
 
@@ -125,8 +129,8 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for ea
         case SpeechStreamError():
             tell_error(error)
             return int(error.exit_code)
-        case BrokenPipeError():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: no more to say to it
+        case ReaderLeft():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no more to say to it
             return int(ExitCode.OK)
     return _ours(error)
 
