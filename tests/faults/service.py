@@ -80,8 +80,11 @@ class Service:
 
     def jobs(self) -> list[str]:
         """The processing_ids in the service's database."""
-        with closing(sqlite3.connect(self.data / "state.db")) as database:
-            return [row[0] for row in database.execute("SELECT id FROM jobs ORDER BY created_at")]
+        return [row[0] for row in self._rows("SELECT id FROM jobs ORDER BY created_at")]
+
+    def upload_count(self) -> int:
+        """How many uploads were ever created."""
+        return len(self._rows("SELECT name FROM uploads"))
 
     def held_bytes(self) -> int:
         """The size of the largest upload or recording that the service has on its disk."""
@@ -95,6 +98,10 @@ class Service:
         if self._process is None:
             raise RuntimeError("the service has not been started")
         return self._process
+
+    def _rows(self, query: str) -> list[tuple[str]]:
+        with closing(sqlite3.connect(self.data / "state.db")) as database:
+            return database.execute(query).fetchall()
 
     def _sizes(self) -> Iterator[int]:
         for name in ("uploads", "recordings"):
