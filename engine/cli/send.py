@@ -22,7 +22,7 @@ def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     pairs = []
     for value in values:
         found = _HEADER.fullmatch(value)
-        if found is None or not found[2].isprintable():
+        if found is None or not found[2].isascii() or not found[2].isprintable():
             raise click.BadParameter("write it as 'Name: value'")
         remember(found[2])
         pairs.append((found[1], found[2]))

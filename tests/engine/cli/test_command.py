@@ -284,6 +284,14 @@ def test_a_name_that_is_no_text(shell: Shell) -> None:
     assert "There is no job" in told(done.stderr)[0]
 
 
+@pytest.mark.parametrize("header", ["no colon", "Na me: x", "X: line\nbreak", "X: ü", ": x"])
+def test_a_header_that_cannot_be_sent(shell: Shell, header: str) -> None:
+    """It is refused as typed wrong before anything is done."""
+    done = shell.run("send", "talk.mp4", "--to", "http://127.0.0.1:9/", "--header", header)
+    assert done.returncode == 1
+    assert "write it as 'Name: value'" in done.stderr
+
+
 def test_its_version(shell: Shell) -> None:
     """Name and number."""
     done = shell.run("--version")
