@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import jsonschema  # type: ignore[import-untyped] # publishes no types; only called here
+import jsonschema
 from starlette.routing import Route
 
 from engine.devserver.app import create_app
