@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.cli import COMMANDS
+from engine.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,8 @@ def test_what_is_no_recording(
     assert said in sentence
     assert "\x1b" not in done.stderr
     assert hint
-    assert shell.run("jobs", "--json").stdout == ""
+    with Manifest(tmp_path / "state") as manifest:
+        assert manifest.jobs() == []
 
 
 @pytest.mark.parametrize("command", ["show", "resume", "cancel"])

@@ -238,7 +238,7 @@ def then_honest(moods: Iterable[Mood]) -> Iterator[Mood]:
     return itertools.chain(moods, itertools.repeat(HONEST))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(moods=st.lists(MOODS, max_size=40), sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5))
 def test_whatever_the_server_does_for_a_while_the_bytes_are_right_or_an_error_says_why(
     moods: list[Mood], sizes: list[int]
@@ -255,7 +255,7 @@ def test_whatever_the_server_does_for_a_while_the_bytes_are_right_or_an_error_sa
     assert server.submit(run.lane.url)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(moods=st.lists(MOODS, min_size=1, max_size=6), sizes=st.lists(st.integers(1, 50), min_size=1, max_size=3))
 def test_no_server_can_keep_a_lane_busy_for_ever(moods: list[Mood], sizes: list[int]) -> None:
     """A server that repeats the same misbehaviour without end is either got past or given up."""
@@ -266,7 +266,7 @@ def test_no_server_can_keep_a_lane_busy_for_ever(moods: list[Mood], sizes: list[
         event(error.kind)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(
     moods=st.lists(MILD, max_size=25),
     sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5),

@@ -17,7 +17,7 @@ from engine.model import Limits
 SECOND = 1000  # the model server counts whole milliseconds, so that no rounding can hide a breach
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     limit=st.sampled_from([UPLOADS_PER_KEY, STATUS_PER_ID]),
     pauses_ms=st.lists(st.integers(0, 30 * SECOND), min_size=1, max_size=40),
@@ -50,7 +50,7 @@ def test_the_first_calls_go_at_once_and_the_sixth_waits() -> None:
     assert limit.wait_s([0.0, 1.0, 2.0, 3.0, 4.0], 60.5) == 0.0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(past=st.lists(st.floats(0, 2e9), max_size=20), now=st.floats(0, 2e9))
 def test_a_wait_is_never_longer_than_the_window(past: list[float], now: float) -> None:
     """A clock set back by years must not make anyone wait for years."""
@@ -87,7 +87,7 @@ def keeps(size: int, limits: Limits) -> bool:
     return limits.min_bytes <= size and (most is None or size <= most) and size % limits.multiple_bytes == 0
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(limits=limits(), events=st.lists(EVENTS, max_size=30))
 def test_a_request_always_keeps_the_servers_limits(limits: Limits, events: list[tuple[str, float]]) -> None:
     """Whatever happened so far, the next payload is one that the server said it takes."""

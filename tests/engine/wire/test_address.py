@@ -20,7 +20,7 @@ URLS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(base=URLS, location=URLS)
 def test_a_stored_address_is_the_one_that_was_given(base: str, location: str) -> None:
     """Without its origin an upload's URL still names the same upload at the same service."""
@@ -31,7 +31,7 @@ def test_a_stored_address_is_the_one_that_was_given(base: str, location: str) ->
     assert resolve(base, relative_to(base, url)).reveal() == url
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(base=URLS, location=st.one_of(URLS, PATHS, PATHS.map("//speech.example/{}".format), st.text(max_size=30)))
 def test_https_is_never_left(base: str, location: str) -> None:
     """From a secure service no Location leads anywhere insecure; what cannot be resolved is nonsense."""

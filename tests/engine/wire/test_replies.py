@@ -39,7 +39,7 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers) == seconds
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 @given(
     value=st.text()
     | st.from_regex(r"(Mon, )?\d{1,3} (Jan|Feb|Foo) \d{1,6} \d{1,3}:\d{2}(:\d{2})? ([+-]\d{1,20}|GMT)?", fullmatch=True)
@@ -63,7 +63,7 @@ def test_patience_is_asked_for_in_any_refusal(status: int, kind: type[Fault]) ->
     assert fault.sent_all
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(status=st.integers(100, 999).filter(lambda status: not 200 <= status < 300), body=st.binary(max_size=200))
 def test_every_status_is_some_fault(status: int, body: bytes) -> None:
     """No reply outside 2xx goes without one, and its message is one printable line."""
