@@ -80,7 +80,7 @@ class Course:
 
     def strike(self, phase: Phase, share: float) -> None:
         """Run the command until it is in `phase`, and kill it there; `share` is how far from here to the end."""
-        began_up, began_held = self.proxy.bytes_up, self.service.held_bytes()
+        began_up, began_held = self.proxy.bytes_from_clients, self.service.held_bytes()
         self.proxy.plan = self._plan(phase)
         target_bytes = began_held + share * (self.trial.size_bytes - began_held)
         with self._command("transcribe" if phase is _P.POLLING else "upload") as command:
@@ -92,18 +92,18 @@ class Course:
         self.proxy.restore_all()
         self.proxy.plan = Plan(otherwise=self._link)
         held_bytes = self._settled_bytes()
-        again_bytes = self.proxy.bytes_up - began_up - (held_bytes - began_held)
+        again_bytes = self.proxy.bytes_from_clients - began_up - (held_bytes - began_held)
         self.blows.append(Blow("client", phase, held_bytes, again_bytes, command.peak_kib, code))
 
     def finish(self) -> str:
         """Run the command to its end and return what it printed."""
         self.proxy.plan = Plan(otherwise=self._link)
-        began_up, began_held = self.proxy.bytes_up, self.service.held_bytes()
+        began_up, began_held = self.proxy.bytes_from_clients, self.service.held_bytes()
         with self._command("upload") as command:
             self._watch(command, lambda: False)
             code, printed = command.finish()
         held_bytes = self.service.held_bytes()
-        again_bytes = self.proxy.bytes_up - began_up - (held_bytes - began_held)
+        again_bytes = self.proxy.bytes_from_clients - began_up - (held_bytes - began_held)
         self.blows.append(Blow("-", "to the end", held_bytes, again_bytes, command.peak_kib, code))
         if code:
             sys.stderr.writelines(command.complaints)
@@ -143,13 +143,13 @@ class Course:
         def stands_between() -> bool:
             known = command.of("uploaded")
             last = known[-1] if known else {}
-            return bool(last) and last["unconfirmed_bytes"] == 0 and self.proxy.bytes_up >= up_bytes
+            return bool(last) and last["unconfirmed_bytes"] == 0 and self.proxy.bytes_from_clients >= up_bytes
 
         match phase:
             case Phase.OPENING:
                 return lambda: time.monotonic() >= begins_at
             case Phase.SENDING:
-                return lambda: self.proxy.bytes_up >= up_bytes
+                return lambda: self.proxy.bytes_from_clients >= up_bytes
             case Phase.BETWEEN:
                 return stands_between
             case Phase.POLLING:
@@ -163,7 +163,7 @@ class Course:
             if time.monotonic() > until:
                 raise TimeoutError(f"the command is still at work; it said {command.events[-3:]}")
             command.sample()
-            if self._server_instants and self.proxy.bytes_up >= self._server_instants[0]:
+            if self._server_instants and self.proxy.bytes_from_clients >= self._server_instants[0]:
                 del self._server_instants[0]
                 self.service.kill()
                 self.blows.append(Blow("service", "any", self.service.held_bytes()))
@@ -175,7 +175,7 @@ class Course:
         seen: list[tuple[int, int]] = []
         while len(seen) < _SETTLED_GLANCES or len(set(seen[-_SETTLED_GLANCES:])) > 1:
             time.sleep(0.02)
-            seen.append((self.service.held_bytes(), self.proxy.bytes_up))
+            seen.append((self.service.held_bytes(), self.proxy.bytes_from_clients))
         return seen[-1][0]
 
 
@@ -191,7 +191,7 @@ def run(trial: Trial, folder: Path) -> Verdict:
             rest = sum(later in {_P.SENDING, _P.BETWEEN} for later in phases[index:])
             course.strike(phase, chance.uniform(0.1, 1.0) / (rest + 1))
         printed = course.finish()
-        up_bytes = proxy.bytes_up
+        up_bytes = proxy.bytes_from_clients
         repeated = course.finish()
         return Verdict(
             trial=trial,
@@ -201,7 +201,7 @@ def run(trial: Trial, folder: Path) -> Verdict:
             jobs=service.jobs(),
             printed=(printed, repeated),
             up_bytes=up_bytes,
-            repeat_up_bytes=proxy.bytes_up - up_bytes,
+            repeat_up_bytes=proxy.bytes_from_clients - up_bytes,
         )
 
 

@@ -44,11 +44,12 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Way:
-    """One direction of a connection: its ends, the limit ahead if any, and how much was handed on."""
+    """One direction of a connection: its ends, the limit ahead if any, how much came, and how much was handed on."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     limit_bytes: int | None = None
+    received_bytes: int = 0
     forwarded_bytes: int = 0
     counted_bytes: int = 0
 
@@ -105,6 +106,7 @@ class Connection:
             except OSError:
                 await self.flowing.wait()  # news of a reset does not cross a black hole either
                 raise
+            way.received_bytes += len(chunk)
             await queue.put((_now() + self._fault.delay_s, chunk))
 
     async def _forward(self, way: Way, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
@@ -218,6 +220,11 @@ class FaultProxy:
     def bytes_up(self) -> int:
         """How many bytes were handed to the server, in all."""
         return sum(connection.up.forwarded_bytes for connection in self.connections)
+
+    @property
+    def bytes_from_clients(self) -> int:
+        """How many bytes clients have sent, in all; some of them may never be handed on."""
+        return sum(connection.up.received_bytes for connection in self.connections)
 
     def cut_all(self, by: Literal["rst", "fin"] = "rst") -> None:
         """Break every connection that is open now."""
