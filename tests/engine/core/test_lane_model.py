@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ARTIFACT: Final = bytes(range(40))
 BUDGET_FAULTS: Final = 30  # stands for the time budget: faults in a row without an acknowledged byte
 MAX_SUBMISSIONS: Final = 4
-MOST_STEPS: Final = 10_000  # 3 generations of 40 bytes, each byte at the price of a whole budget and its questions
+MOST_STEPS: Final = 2_000  # the longest runs that end take a few hundred
 
 Mood: TypeAlias = tuple[str, int]
 Faulty: TypeAlias = "Callable[[], Fault]"
