@@ -67,13 +67,17 @@ async def test_a_call_that_never_left_costs_no_turn(
 async def test_a_call_that_may_have_arrived_costs_one(
     manifest: Manifest, clock: FakeClock, told: Events, fault: Fault
 ) -> None:
-    """What the server may have counted, we count."""
+    """What the server may have counted, we count, and from the moment it failed."""
     turns = Turns(manifest, clock, told.append, "account")
+    went: list[float] = []
     for _ in range(6):
         with pytest.raises(type(fault)):
             async with turns.upload("job"):
+                went.append(clock.now_s)
+                await clock.sleep(10.0)
                 raise fault
-    assert clock.now_s >= 1060.0
+    assert went[:5] == pytest.approx([1000.0, 1010.0, 1020.0, 1030.0, 1040.0])
+    assert went[5] >= 1070.0
 
 
 async def test_a_turn_counts_from_the_reply(manifest: Manifest, clock: FakeClock, told: Events) -> None:
