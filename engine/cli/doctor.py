@@ -40,9 +40,8 @@ def doctor(options: Common) -> None:
     """
     from ..errors import ExitCode
     from .results import print_json
-    from .session import Reported, answer_in_json, log_to_stderr
+    from .session import Reported, log_to_stderr
 
-    answer_in_json(options.json)
     log_to_stderr(options.verbose)
     worst = "ok"
     for finding in _findings(options):

@@ -26,9 +26,8 @@ def _manifest() -> Manifest:
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
     """List the jobs of this machine, oldest first."""
-    from .session import answer_in_json, tell
+    from .session import tell
 
-    answer_in_json(as_json)
     with _manifest() as manifest:
         found = manifest.jobs()
     if as_json:
@@ -51,9 +50,7 @@ def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
 def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Show all that is known of JOB (an id or a processing_id)."""
     from ..progress.sentences import printable
-    from .session import answer_in_json
 
-    answer_in_json(as_json)
     with _manifest() as manifest:
         record = manifest.job(job)
         lanes = manifest.lanes(record)

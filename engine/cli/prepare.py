@@ -26,9 +26,8 @@ def prepare(options: Common, file: Path, output: Path) -> None:
     from .. import config, preparing
     from ..progress import make
     from .results import print_json, require_writable
-    from .session import answer_in_json, log_to_stderr
+    from .session import log_to_stderr
 
-    answer_in_json(options.json)
     log_to_stderr(options.verbose)
     require_writable(output)
     renderer = make(options.progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from ..errors import ExitCode, SpeechStreamError
+from ..errors import ExitCode, SpeechStreamError, UserError
 from ..redaction import scrub
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
-_as_json = False
 
 
 class Reported(Exception):
@@ -49,7 +48,6 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
     from ..client import Client
     from ..progress import make
 
-    answer_in_json(options.json)
     log_to_stderr(options.verbose)
     renderer = make(options.progress)
 
@@ -76,10 +74,9 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
         renderer.close()
 
 
-def answer_in_json(wanted: bool) -> None:  # noqa: FBT001 - the flag itself
-    """Tell errors as JSON too, from here on."""
-    global _as_json  # noqa: PLW0603 - one process is one command, and its last error is told outside of it
-    _as_json = wanted
+def as_json() -> bool:
+    """Whether errors are told in JSON too; known before the options are parsed, as parsing may fail."""
+    return "--json" in sys.argv[1:]
 
 
 def log_to_stderr(verbose: int) -> None:
@@ -120,9 +117,15 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for ea
             return error.exit_code
         case Reported():
             return int(error.code)
-        case click.ClickException():
+        case click.ClickException() if not as_json():
             error.show()
             return int(ExitCode.USER)
+        case click.ClickException():
+            tell_error(UserError(error.format_message(), hint="speechstream --help"))
+            return int(ExitCode.USER)
+        case KeyboardInterrupt() | click.Abort() if as_json():
+            click.echo(json.dumps({"error": "Interrupted", "message": "stopped; nothing is lost"}), err=True)
+            return int(ExitCode.INTERRUPTED)
         case KeyboardInterrupt() | click.Abort():
             tell("stopped; nothing is lost", hint="speechstream resume")
             return int(ExitCode.INTERRUPTED)
@@ -137,7 +140,7 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for ea
 
 def tell_error(error: SpeechStreamError, about: str | None = None) -> None:
     """Write an error to stderr: a sentence and a hint, or one JSON object."""
-    if _as_json:
+    if as_json():
         fields: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "about": about}
         click.echo(scrub(json.dumps({name: value for name, value in fields.items() if value is not None})), err=True)
         return

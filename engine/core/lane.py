@@ -8,7 +8,7 @@ Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled 
   then answer 415), so no failure is judged before the server's offset is known.
 * The server's offset is the truth, within bounds: beyond the furthest byte we ever offered it is a foreign writer's,
   and the lane begins anew; below what it had acknowledged it is taken, with a warning, and the bytes go again.
-* A resource that is gone begins anew, at most `MAX_GENERATIONS` times. If all its bytes had been offered the upload
+* A resource that is gone begins anew, at most `MAX_LOSSES` times a run. If all its bytes had been offered the upload
   may have been completed and moved away: then the submission is tried first (`presumed_complete`).
 * Refusals of the same append are fatal only when they recur without progress. Progress is a byte further than this
   resource had acknowledged in this run: a server that takes bytes, loses them and takes them again makes none.
@@ -29,7 +29,7 @@ from ..model import Lane, Span, Standing
 if TYPE_CHECKING:
     from ..redaction import Secret
 
-MAX_GENERATIONS: Final = 3  # the first resource and two more: a server that loses a third is not worth a fourth
+MAX_LOSSES: Final = 2  # in one run: a server that loses a third resource is not worth a fourth just now
 MAX_REFUSALS: Final = 3  # one may be a lock or an interruption that a server calls 400; three are its opinion
 _FATAL_STATUS: Final = {
     402: "wants a payment first",
@@ -56,6 +56,7 @@ class LaneState:
     doubt: Doubt = Doubt.OFFSET
     refusals: int = 0
     furthest_bytes: int = 0
+    losses: int = 0
     presumed_complete: bool = False
     warning: str | None = None
 
@@ -108,17 +109,8 @@ def offering(state: LaneState, step: Append) -> LaneState:
 
 
 def created(state: LaneState, url: Secret | None, expires_at: float | None) -> LaneState:
-    """The resource exists and is empty.
-
-    Raises:
-        ServiceError: the server has lost the lane too often.
-    """
+    """The resource exists and is empty."""
     lane = state.lane
-    if lane.generation >= MAX_GENERATIONS:
-        raise ServiceError(
-            f"the server lost the upload {lane.generation} times",
-            hint="the recording is safe here; ask the service's operator, then `speechstream resume`",
-        )
     fresh = replace(
         lane,
         created=True,
@@ -137,7 +129,7 @@ def located(state: LaneState, standing: Standing) -> LaneState:
     lane = state.lane
     distrust = _distrust(lane, standing)
     if distrust is not None:
-        return replace(state, doubt=Doubt.GONE, warning=distrust)
+        return _lost(state, distrust)
     warning = None
     if standing.offset_bytes < lane.acked_bytes:
         lost = lane.acked_bytes - standing.offset_bytes
@@ -178,7 +170,7 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
         offered_all = state.lane.offered_bytes == state.lane.span.size_bytes > 0
         if offered_all:
             return replace(state, presumed_complete=True)
-        return replace(state, doubt=Doubt.GONE)
+        return _lost(state, None)
     if isinstance(step, Append):
         counts = isinstance(fault, (Refused, Corrupted, TooLarge, Gone))
         return replace(offering(state, step), doubt=Doubt.OFFSET, refusals=state.refusals + counts)
@@ -187,7 +179,16 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
 
 def disproved(state: LaneState) -> LaneState:
     """The presumption was wrong (the submission says that the upload is gone or unfinished): ask, or begin anew."""
-    return replace(state, presumed_complete=False, doubt=Doubt.GONE, warning=None)
+    return _lost(replace(state, presumed_complete=False), None)
+
+
+def _lost(state: LaneState, warning: str | None) -> LaneState:
+    if state.losses >= MAX_LOSSES:
+        raise ServiceError(
+            f"The server lost the upload {state.losses + 1} times",
+            hint="the recording is safe here; ask the service's operator, then `speechstream resume`",
+        )
+    return replace(state, doubt=Doubt.GONE, losses=state.losses + 1, warning=warning)
 
 
 def _distrust(lane: Lane, standing: Standing) -> str | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import anyio
 import httpx
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InternalError
 from ..faults import Fault, Interrupted, Nonsense, Offline, Unreachable
 from ..redaction import Secret, scrub
 from ..wire.address import same_origin
@@ -157,6 +157,9 @@ class Exchanger:
                 await reply.aclose()
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise ConfigError(f"The address cannot be used: {scrub(str(error))}") from error
+        except httpx.LocalProtocolError as error:
+            # its text may quote a header's value, so it is not passed on
+            raise InternalError(f"The request {request.method} {scrub(url)} cannot be sent as it is") from error
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _fault(error, sending.all_sent) from error
         log.debug(

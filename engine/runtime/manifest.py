@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
-from ..errors import InternalError, NoSuchJob
+from ..errors import InternalError, NoSuchJob, StateError
 from ..model import Capabilities, Span
 from .database import Database
 from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, storable
@@ -73,7 +73,13 @@ class Manifest:
     def job_folder(self, job_id: str) -> Path:
         """The folder of one job, made if need be (0700)."""
         path = self.folder / "jobs" / job_id
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"The job's folder {path} cannot be made: {error.strerror or error}",
+                hint="make room there, or make it writable, then run the same command again",
+            ) from error
         return path
 
     # -- jobs ----------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Seal:
                 os.link(draft, self._path)
             except FileExistsError:
                 return self._path.read_bytes()
+            except OSError:  # a file system without hard links
+                draft.replace(self._path)
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:

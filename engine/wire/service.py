@@ -115,8 +115,10 @@ def _whole(text: str) -> str:
 
 
 def _mismatch(response: Response) -> Fault:
-    answer = response.json_object()
-    parts = answer.get("bad_parts")
+    try:
+        parts = response.json_object().get("bad_parts")
+    except Nonsense:
+        parts = None
     if isinstance(parts, list) and all(isinstance(part, int) and part >= 0 for part in parts):
         return BadParts("the server's digests differ from ours", tuple(parts))
     return fault_of(response, f"the submission ({complaint(response.body)})")
