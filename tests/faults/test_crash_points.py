@@ -43,6 +43,12 @@ def points(requests: tuple[str, ...]) -> list[tuple[int, Moment]]:
     ]
 
 
+def uploads_made(request_number: int, moment: Moment, blows: int = 1) -> int:
+    """How many uploads the server has in the end: only a creation whose answer was lost leaves one behind."""
+    lost = IN_PROCESS[request_number - 1] == "POST /v1/uploads" and moment in {LOST, TRUNCATED}
+    return 1 + lost * blows
+
+
 class QuickClock:
     """Real time, plus all that was slept: a sleep takes no time and still counts."""
 
@@ -117,6 +123,7 @@ async def test_a_cut_costs_nothing(
         brought = await transcribed(service, recording, tmp_path / "state")
 
     assert service.jobs == {"job-1": recording.read_bytes()}
+    assert len(service.uploads) == uploads_made(request_number, moment, blows)
     assert brought == ("job-1", TEXT)
 
 
@@ -167,6 +174,7 @@ def test_a_kill_costs_nothing(
 
     assert code == 0
     assert service.jobs == {"job-1": shell.recording.read_bytes()}
+    assert len(service.uploads) == uploads_made(request_number, moment)
     assert '"processing_id": "job-1"' in printed
 
 

@@ -8,8 +8,8 @@ from tests.faults.verdict import Trial
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIZE_BYTES = 24 << 20
-RATE_BYTES_S = 12 << 20
+SIZE_BYTES = 20 << 20
+RATE_BYTES_S = 16 << 20
 
 
 def test_client_kills(tmp_path: Path) -> None:
