@@ -31,8 +31,8 @@ format: $(VENV)/.test ## Put the code into its standard form
 	$(BIN)/ruff format .
 
 faults: $(VENV)/.test ## Kill client and service again and again over a 2 GB upload, and judge the result
-	$(BIN)/python tests/faults/kills.py --size 2G --kills 10
-	$(BIN)/python tests/faults/kills.py --size 2G --kills 0 --server-kills 5
+	$(BIN)/python -m tests.faults.kills --size 2G --kills 10
+	$(BIN)/python -m tests.faults.kills --size 2G --kills 0 --server-kills 5
 
 wheel-test: $(VENV)/.test ## Build the wheel, install it into an empty environment, and do the main job from there
 	.ci/wheel-test $(BIN)/python
