@@ -6,16 +6,18 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .core.lane import key_rejected
 from .errors import UploadRefused
 from .events import Warned
-from .model import JobKind, WireName
+from .faults import Unauthorized
+from .model import Capabilities, JobKind, WireName
 from .runtime.upload import CHECKSUMS
 from .wire import tus
 from .wire.address import with_path
 from .wire.interface import SingleWire, TusWire
 
 if TYPE_CHECKING:
-    from .model import ArtifactRecord, Capabilities, JobRecord
+    from .model import ArtifactRecord, JobRecord
     from .runtime.exchange import Exchanger
     from .runtime.manifest import Manifest
     from .runtime.persist import Persistence
@@ -29,6 +31,7 @@ class WireChoice:
     job: JobRecord
     artifact: ArtifactRecord
     base_url: str
+    begun: bool
     wanted: str
     checksum: bool
     manifest: Manifest
@@ -43,18 +46,22 @@ class WireChoice:
     async def make(self) -> Wire:
         """The wire this upload began with; for a new one, what was asked for or what the server offers.
 
+        A lane that the server has made goes on without another question.
+
         Raises:
+            KeyRejected: 401.
             UploadRefused: the server does not offer what the upload needs, or does not take so much.
             GaveUp: it did not say what it offers within the retry budget.
         """
+        if self.job.wire is WireName.TUS and self.begun:
+            return self._tus(self._remembered(of_any_age=True) or Capabilities(creation_url=self.creation_url))
         wanted = self.job.wire or (None if self.wanted == "auto" else WireName(self.wanted))
         found = None if wanted is WireName.SINGLE else await self._capabilities()
         if found is not None and "creation" in found.extensions:
             return self._tus(found)
         if wanted is WireName.TUS or self.job.kind is JobKind.DELIVERY:
-            self.manifest.forget_capabilities(self.creation_url)
             raise UploadRefused(
-                f"There is no tus server that creates uploads at {self.creation_url}",
+                f"There is no tus server that creates uploads at {self.job.endpoint}",
                 hint="check the address; what was stored is kept: `speechstream resume`",
             )
         artifact, boundary = self.artifact, secrets.token_hex(16)
@@ -86,13 +93,26 @@ class WireChoice:
         self.persistence.emit(Warned(self.job.id, message))
         return None
 
+    def _remembered(self, *, of_any_age: bool = False) -> Capabilities | None:
+        """What the service said before. Of a delivery's server nothing is kept: its address may hold a signature."""
+        if self.job.kind is JobKind.DELIVERY:
+            return None
+        now = self.persistence.clock.wall()
+        return self.manifest.capabilities(self.creation_url, now, of_any_age=of_any_age)
+
     async def _capabilities(self) -> Capabilities | None:
-        url, clock = self.creation_url, self.persistence.clock
-        known, found = self.manifest.capabilities(url, clock.wall())
-        if known:
-            return found
-        asked = await self.persistence.until_answered(
-            lambda: self.exchanger.converse(tus.discover(url)), "Asking what the server offers"
-        )
-        self.manifest.save_capabilities(url, asked, clock.wall())
-        return asked
+        remembered = self._remembered()
+        if remembered is not None:
+            return remembered
+        url = self.creation_url
+
+        async def ask() -> Capabilities | None:
+            try:
+                return await self.exchanger.converse(tus.discover(url))
+            except Unauthorized as fault:
+                raise key_rejected(fault) from fault
+
+        found: Capabilities | None = await self.persistence.until_answered(ask, "Asking what the server offers")
+        if found is not None and self.job.kind is JobKind.TRANSCRIPTION:
+            self.manifest.save_capabilities(url, found, self.persistence.clock.wall())
+        return found

@@ -23,7 +23,7 @@ from .runtime.exchange import Credentials, Exchanger
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
 from .runtime.persist import Persistence
-from .runtime.polling import ask
+from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
 from .wire.address import origin
 
@@ -94,10 +94,11 @@ class Client:
         self._streams: list[MemoryObjectSendStream[Event]] = []
 
     async def __aenter__(self) -> Self:
-        self._manifest = Manifest(self.settings.state_dir)
         self._exchanger = Exchanger(self._clock, user_agent=_user_agent())
+        self._manifest = Manifest(self.settings.state_dir)
+        pipeline.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
-        access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._key)
+        access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._emit, self._key)
         self._crew = pipeline.Crew(self._manifest, self._exchanger, access, self._clock, self._emit, self._policy)
         return self
 
@@ -312,25 +313,23 @@ class Client:
         if done.state is JobState.FAILED:
             raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
         if done.state in FINAL and done.state is not JobState.COMPLETED:
-            raise NoSuchJob(f"Job {done.id} was cancelled", hint="for a new one, repeat the command with `--new`")
+            raise NoSuchJob(
+                f"Job {done.id} was cancelled",
+                hint="for a new one: `speechstream transcribe --new` with the recording",
+            )
         return done
 
     async def _wait_for_stranger(self, processing_id: str) -> Transcript:
-        from .runtime.polling import until_done
-
         endpoint = self._required_endpoint()
-        base_url = await self._crew.access.base_url(endpoint)
-        text = await until_done(
-            base_url, processing_id, self._exchanger, await self._stranger_turns(endpoint), self._persistence("")
-        )
+        base_url, turns = await self._crew.access.base_url(endpoint), await self._turns(endpoint)
+        text = await until_done(base_url, processing_id, self._exchanger, turns, self._persistence(""))
         return Transcript("", processing_id, text, "")
 
     async def _ask(self, endpoint: str, processing_id: str) -> JobStatus:
-        base_url = await self._crew.access.base_url(endpoint)
-        turns = await self._stranger_turns(endpoint)
+        base_url, turns = await self._crew.access.base_url(endpoint), await self._turns(endpoint)
         return await ask(base_url, processing_id, self._exchanger, turns, self._persistence(""))
 
-    async def _stranger_turns(self, endpoint: str) -> Turns:
+    async def _turns(self, endpoint: str) -> Turns:
         return await self._crew.access.turns(endpoint, self._manifest, self._emit)
 
     def _persistence(self, job_id: str) -> Persistence:

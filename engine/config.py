@@ -53,6 +53,7 @@ class Settings:
     recipe: str
     wire: str
     retry_for_s: float | None
+    file_endpoint: str | None
     file_api_key: Secret | None
     api_key_command: tuple[str, ...] | None
 
@@ -69,7 +70,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     values = _read(path, named="SPEECHSTREAM_CONFIG" in env)
     state = env.get("SPEECHSTREAM_STATE_DIR") or _text(values, "state_dir", path)
     key = _text(values, "api_key", path)
-    endpoint = env.get("SPEECHSTREAM_ENDPOINT") or _text(values, "endpoint", path)
+    file_endpoint = _text(values, "endpoint", path)
+    endpoint = env.get("SPEECHSTREAM_ENDPOINT") or file_endpoint
     return Settings(
         endpoint=endpoint.rstrip("/") if endpoint else None,
         state_dir=Path(state).expanduser().absolute() if state else _user_folder("state"),
@@ -77,6 +79,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         recipe=_choice(values, "recipe", RECIPES, path),
         wire=_choice(values, "wire", WIRES, path),
         retry_for_s=_seconds(values, path),
+        file_endpoint=file_endpoint,
         file_api_key=Secret(key) if key else None,
         api_key_command=_words(values, path),
     )
@@ -104,7 +107,7 @@ def _read(path: Path, *, named: bool) -> dict[str, object]:
         return {}
     except OSError as error:
         raise ConfigError(f"The config file {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The config file {path} is not TOML: {error}") from error
     unknown = sorted(set(values) - set(SETTINGS))
     if unknown:

@@ -10,7 +10,8 @@ it (wait, ask again, begin anew, stop) is decided in `core.retry` and `core.lane
     ├── Throttled          429: obey, costs nothing
     ├── Busy               409/423/503: locked or overloaded
     ├── ServerTrouble      any other 5xx, 408
-    ├── Nonsense           a reply that this call cannot give (a captive portal, a torn body)
+    ├── Nonsense           a reply that this call cannot give, such as a torn body
+    │   └── Intercepted    a page or a redirect: somebody else answered (a captive portal)
     ├── Gone               404/410: the resource is not there (403 too, for tus HEAD)
     ├── Conflict           409 to an append: our offset is not the server's
     ├── Corrupted          460: the server's checksum of the payload differs
@@ -70,6 +71,10 @@ class ServerTrouble(Fault):
 
 class Nonsense(Fault):
     """The reply is not one that this call can give."""
+
+
+class Intercepted(Nonsense):
+    """The reply is not the service's: a page for people, or a redirect to one."""
 
 
 class Gone(Fault):

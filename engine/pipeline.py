@@ -6,6 +6,7 @@ next one goes on. What comes next is decided by `core.job`; nothing here remembe
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +21,16 @@ from .errors import (
     InternalError,
     JobFailed,
     KeyRejected,
+    NoSuchJob,
     RecordingError,
     ServiceError,
     SpeechStreamError,
+    UserError,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .faults import Fault
 from .model import JobKind, JobState, Lane, Tally, WireName
-from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts
+from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
 from .runtime.persist import Persistence
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from .runtime.manifest import Manifest
     from .runtime.service_access import ServiceAccess
 
+_RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
 MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
 _FOLLOW_EVERY_S: Final = 0.25
 # What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
@@ -86,6 +90,8 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
     Raises:
         SpeechStreamError: the attempt ended. What was committed stays, and the next run goes on from it.
     """
+    if _reached(job, wishes.goal):
+        return job
     folder = crew.manifest.job_folder(job.id)
     reader = LiveReader(folder)
     told = False
@@ -107,6 +113,14 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
         await crew.clock.sleep(_FOLLOW_EVERY_S)
         job = crew.manifest.job(job.id)
     return job
+
+
+def sweep(manifest: Manifest) -> None:
+    """Remove folders that a kill left behind a job's end."""
+    for folder in manifest.job_folders():
+        with contextlib.suppress(NoSuchJob), owned(folder) as mine:
+            if mine and manifest.job(folder.name).state in FINAL:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reached(job: JobRecord, goal: JobState) -> bool:
@@ -174,6 +188,10 @@ class JobRun:
     # -- uploading -------------------------------------------------------------------------------
 
     async def _upload(self, job: JobRecord) -> JobRecord:
+        artifact = _artifact(job)
+        if not artifact.is_source and not is_whole(self._spool / artifact.path, artifact.size_bytes):
+            self._emit(Warned(job.id, "the prepared artifact is no longer here; it is made and sent again"))
+            return self._manifest.prepare_again(job.id)
         persistence = self._persistence(job)
         try:
             state, processing_id = await self._carry(job, persistence)
@@ -182,8 +200,9 @@ class JobRun:
         finally:
             self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
         if processing_id is not None:
-            return self._submitted(job, processing_id)
+            return self._submitted(self._manifest.job(job.id), processing_id)
         if job.kind is JobKind.DELIVERY:
+            await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
             job = self._manifest.move(job.id, after_upload(job.kind), result_url=state.lane.url)
             self._tell_cost(job)
             return job
@@ -192,9 +211,12 @@ class JobRun:
     async def _carry(self, job: JobRecord, persistence: Persistence) -> tuple[LaneState, str | None]:
         """Bring the artifact's one lane to its end, by the wire that was chosen for it."""
         artifact, base_url = _artifact(job), await self._base_url(job)
+        if artifact.is_source:
+            await preparing.require_unchanged(job)
         wishes, exchanger = self._wishes, self._crew.exchanger
+        begun = any(lane.created for lane in self._manifest.lanes(job))
         wire = await WireChoice(
-            job, artifact, base_url, wishes.wire, wishes.checksum, self._manifest, exchanger, persistence
+            job, artifact, base_url, begun, wishes.wire, wishes.checksum, self._manifest, exchanger, persistence
         ).make()
         if job.plan is None:
             plan = make_plan(artifact.size_bytes)
@@ -226,10 +248,7 @@ class JobRun:
         (lane,) = self._manifest.lanes(job)
         if lane.url is None:
             raise InternalError(f"job {job.id} is to be submitted and has no upload")
-        with self._open(job, artifact) as file:
-            hasher = PartHasher(file, plan, self._manifest.digests(job.id))
-            digests = await hasher.complete()
-            self._manifest.save_digests(job.id, hasher.taken())
+        digests = await self._digests(job, artifact, plan)
         submission = Submission(
             upload=resolve(base_url, lane.url.reveal()),
             size_bytes=artifact.size_bytes,
@@ -245,11 +264,24 @@ class JobRun:
         finally:
             self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
         if isinstance(answer, Lost):
+            await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
             return self._relapse(job, lane, answer)
+        job = self._manifest.move(job.id, JobState.PROCESSING, processing_id=answer)
         return self._submitted(job, answer)
 
+    async def _digests(self, job: JobRecord, artifact: ArtifactRecord, plan: Plan) -> tuple[bytes, ...]:
+        """All digests; the artifact is only needed for those that a kill took away."""
+        known = self._manifest.digests(job.id)
+        if len(known) == plan.part_count:
+            return tuple(known[index] for index in range(plan.part_count))
+        with self._open(job, artifact) as file:
+            file.check()
+            hasher = PartHasher(file, plan, known)
+            digests = await hasher.complete()
+        self._manifest.save_digests(job.id, hasher.taken())
+        return digests
+
     def _submitted(self, job: JobRecord, processing_id: str) -> JobRecord:
-        job = self._manifest.move(job.id, JobState.PROCESSING, processing_id=processing_id)
         self._tell_cost(job)
         self._emit(Submitted(job.id, processing_id))
         return job
@@ -328,36 +360,36 @@ class JobRun:
 
 
 async def discard(job: JobRecord, crew: Crew) -> JobRecord:
-    """Cancel a job: the server's copy goes if that can be had, then ours, then the job is `cancelled`.
+    """Cancel a job: it is `cancelled` first, then its upload goes from the server if that can be had.
 
     Raises:
-        SpeechStreamError: it is another process's, or already at its end.
+        SpeechStreamError: it is another process's.
     """
     folder = crew.manifest.job_folder(job.id)
     with owned(folder) as mine:
         if not mine:
-            raise ServiceError(
+            raise UserError(
                 f"Job {job.id} is being worked on by another process", hint="stop that one first, then cancel"
             )
         job = crew.manifest.job(job.id)
-        if job.state in FINAL:
-            return job
-        if job.state in {JobState.UPLOADING, JobState.SUBMITTING} and job.wire is WireName.TUS:
-            await _discard_lanes(job, crew)
-        job = crew.manifest.move(job.id, JobState.CANCELLED)
+        before = job.state
+        if before not in FINAL:
+            job = crew.manifest.move(job.id, JobState.CANCELLED)
         shutil.rmtree(folder, ignore_errors=True)
-        return job
+    if before in {JobState.UPLOADING, JobState.SUBMITTING} and job.wire is WireName.TUS:
+        try:
+            await _discard_lanes(job, crew)
+        except (Fault, SpeechStreamError) as error:
+            crew.emit(Warned(job.id, f"the server's copy stays until it expires: {error}"))
+    return job
 
 
 async def _discard_lanes(job: JobRecord, crew: Crew) -> None:
-    base_url = job.endpoint if job.kind is JobKind.DELIVERY else await crew.access.base_url(job.endpoint)
-    for lane in crew.manifest.lanes(job):
-        if lane.url is None:
-            continue
-        try:
-            await crew.exchanger.converse(tus.terminate(resolve(base_url, lane.url.reveal())))
-        except Fault as fault:
-            crew.emit(Warned(job.id, f"the server's copy stays until it expires: {fault.message}"))
+    urls = [lane.url for lane in crew.manifest.lanes(job) if lane.url is not None]
+    if urls:
+        base_url = job.endpoint if job.kind is JobKind.DELIVERY else await crew.access.base_url(job.endpoint)
+        for url in urls:
+            await crew.exchanger.converse(tus.terminate(resolve(base_url, url.reveal())))
 
 
 def _artifact(job: JobRecord) -> ArtifactRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import ExitCode, SpeechStreamError
@@ -9,19 +10,19 @@ from .session import Reported, run, tell_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from ..client import Client
     from .options import Common
 
+Item = TypeVar("Item", Path, str)
 S = TypeVar("S")
 T = TypeVar("T")
 
 
 def each(
     options: Common,
-    files: Sequence[Path],
-    transfer: Callable[[Client, Path], Awaitable[S]],
+    items: Sequence[Item],
+    transfer: Callable[[Client, Item], Awaitable[S]],
     finish: Callable[[Client, S], Awaitable[T]],
     show: Callable[[T], None],
 ) -> None:
@@ -36,25 +37,25 @@ def each(
     """
     import anyio
 
-    batch = _Batch(files, show)
+    batch = _Batch([str(item) for item in items], show)
 
     async def one(client: Client, index: int, line: anyio.Semaphore) -> None:
         try:
             async with line:
-                transferred = await transfer(client, files[index])
+                transferred = await transfer(client, items[index])
             batch.results[index] = await finish(client, transferred)
         except SpeechStreamError as error:
-            if len(files) == 1:
+            if len(items) == 1:
                 raise
             batch.failed(index, error)
         batch.show_what_is_ready()
 
     async def work(client: Client) -> None:
         line = anyio.Semaphore(1)
-        if len(files) == 1:
+        if len(items) == 1:
             return await one(client, 0, line)
         async with anyio.create_task_group() as tasks:
-            for index in range(len(files)):
+            for index in range(len(items)):
                 tasks.start_soon(one, client, index, line)
         return None
 
@@ -66,22 +67,27 @@ def each(
 class _Batch(Generic[T]):
     """Results and failures so far, shown in the order of the files."""
 
-    def __init__(self, files: Sequence[Path], show: Callable[[T], None]) -> None:
+    def __init__(self, names: Sequence[str], show: Callable[[T], None]) -> None:
         self.results: dict[int, T] = {}
         self.failures: dict[int, SpeechStreamError] = {}
-        self._files = files
+        self._names = names
         self._show = show
         self._shown = 0
 
     def failed(self, index: int, error: SpeechStreamError) -> None:
         self.failures[index] = error
-        tell_error(error, about=str(self._files[index]))
+        tell_error(error, about=str(self._names[index]))
 
     def show_what_is_ready(self) -> None:
         while self._shown in self.results or self._shown in self.failures:
-            if self._shown in self.results:
-                self._show(self.results[self._shown])
-            self._shown += 1
+            index, self._shown = self._shown, self._shown + 1
+            if index in self.results:
+                try:
+                    self._show(self.results[index])
+                except SpeechStreamError as error:
+                    if len(self._names) == 1:
+                        raise
+                    self.failed(index, error)
 
 
 async def as_it_is(client: Client, result: T) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePath
@@ -26,13 +25,14 @@ def _manifest() -> Manifest:
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
     """List the jobs of this machine, oldest first."""
+    from .results import print_json
     from .session import tell
 
     with _manifest() as manifest:
         found = manifest.jobs()
     if as_json:
         for job in found:
-            click.echo(json.dumps(_summary(job), ensure_ascii=False))
+            print_json(_summary(job))
         return
     if not found:
         tell("there are no jobs yet", hint="speechstream transcribe FILE")
@@ -50,6 +50,7 @@ def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
 def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Show all that is known of JOB (an id or a processing_id)."""
     from ..progress.sentences import printable
+    from .results import print_json
 
     with _manifest() as manifest:
         record = manifest.job(job)
@@ -69,7 +70,7 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
         "transcription": record.transcription,
     }
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         return
     for name, value in facts.items():
         if value is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,35 +12,53 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import OutputError
+from ..progress.sentences import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+def as_json(value: Mapping[str, object]) -> str:
+    """JSON on one line; bytes of a file name that are no text come as escapes."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def print_json(value: Mapping[str, object]) -> None:
     """One JSON object on one line of stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(as_json(value))
 
 
-def transcript_path(output: Path, source: str, *, several: bool, suffix: str) -> Path:
-    """Where a transcript goes: `output` itself, or for several recordings a file in it named after each.
+def print_transcript(text: str) -> None:
+    """The text as it is; to a terminal, without what could move its cursor."""
+    click.echo("\n".join(map(printable, text.splitlines())) if sys.stdout.isatty() else text)
+
+
+def print_heading(source: str) -> None:
+    """Whose result follows, where there are several."""
+    click.echo(f"== {printable(source)} ==")
+
+
+def transcript_path(output: Path, source: str, suffix: str) -> Path:
+    """Where a transcript goes: `output` itself, or in a folder a file named after the recording."""
+    return output / f"{Path(source).stem}{suffix}" if output.is_dir() else output
+
+
+def require_writable(output: Path, sources: Sequence[Path] = (), suffix: str = "") -> None:
+    """Find out before the work that each result has a place of its own, which can be written.
 
     Raises:
-        OutputError: several transcripts were sent to one file.
+        OutputError: the folder is not there or cannot be written, or two results would go to one file.
     """
-    if output.is_dir():
-        return output / f"{Path(source).stem}{suffix}"
-    if several:
+    if len(sources) > 1 and not output.is_dir():
         raise OutputError(f"{output} is not a folder, and there are several transcripts", hint=f"mkdir {output}")
-    return output
-
-
-def require_writable(output: Path) -> None:
-    """Find out before the work that its result can be written.
-
-    Raises:
-        OutputError: the folder is not there or cannot be written.
-    """
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        other = taken.setdefault(transcript_path(output, str(source), suffix), source)
+        if other != source:
+            raise OutputError(
+                f"The transcripts of {other} and {source} would go to one file in {output}",
+                hint="transcribe them one after the other, each with its own -o",
+            )
     folder = output if output.is_dir() else output.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} for the result does not exist", hint=f"mkdir -p {folder}")

@@ -22,14 +22,12 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
 
     Transcripts are printed as `transcribe` does; deliveries as `send` does.
     """
-    from pathlib import Path
-
     from .. import config
     from ..core.job import FINAL
     from ..model import Delivery, Transcript
     from ..runtime.manifest import Manifest
     from .batch import each
-    from .results import print_json
+    from .results import print_heading, print_json, print_transcript
     from .session import tell
 
     names = jobs
@@ -51,13 +49,13 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
             print_json(answer)
         else:
             if len(names) > 1:
-                click.echo(f"== {result.source} ==")
-            click.echo(line)
+                print_heading(result.source)
+            print_transcript(line)
 
-    async def hand_over(client: Client, name: Path) -> str:
-        return (await client.hand_over(str(name))).id
+    async def hand_over(client: Client, name: str) -> str:
+        return (await client.hand_over(name)).id
 
     async def finish(client: Client, job_id: str) -> Transcript | Receipt | Delivery:
         return await client.resume(job_id)
 
-    each(options, [Path(name) for name in names], hand_over, finish, show)
+    each(options, names, hand_over, finish, show)

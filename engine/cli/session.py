@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ..client import Client
+    from ..events import Event
+    from ..progress import Renderer
     from .options import Common
 
 T = TypeVar("T")
@@ -62,7 +65,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             retry_for_s=options.retry_for_s,
             new=options.new,
         )
-        client.listen(renderer)
+        client.listen(_while_anyone_looks(renderer))
         async with client:
             return await work(client)
 
@@ -71,7 +74,23 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
     except BaseExceptionGroup as group:
         raise _only(group) from None
     finally:
-        renderer.close()
+        with contextlib.suppress(OSError):
+            renderer.close()
+
+
+def _while_anyone_looks(renderer: Renderer) -> Callable[[Event], None]:
+    """The renderer, until its stream breaks: an upload must not end because nobody watches it."""
+    watched = True
+
+    def show(event: Event) -> None:
+        nonlocal watched
+        if watched:
+            try:
+                renderer(event)
+            except OSError:
+                watched = False
+
+    return show
 
 
 def as_json() -> bool:
@@ -104,8 +123,9 @@ def survive_signals() -> None:
         signal.raise_signal(signal.SIGINT)  # a running event loop takes this one in its own time
 
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, interrupt)
 
 
 def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for each way a command can end
@@ -124,7 +144,7 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for ea
             tell_error(UserError(error.format_message(), hint="speechstream --help"))
             return int(ExitCode.USER)
         case KeyboardInterrupt() | click.Abort() if as_json():
-            click.echo(json.dumps({"error": "Interrupted", "message": "stopped; nothing is lost"}), err=True)
+            _to_stderr(json.dumps({"error": "Interrupted", "message": "stopped; nothing is lost"}))
             return int(ExitCode.INTERRUPTED)
         case KeyboardInterrupt() | click.Abort():
             tell("stopped; nothing is lost", hint="speechstream resume")
@@ -142,19 +162,24 @@ def tell_error(error: SpeechStreamError, about: str | None = None) -> None:
     """Write an error to stderr: a sentence and a hint, or one JSON object."""
     if as_json():
         fields: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "about": about}
-        click.echo(scrub(json.dumps({name: value for name, value in fields.items() if value is not None})), err=True)
+        _to_stderr(scrub(json.dumps({name: value for name, value in fields.items() if value is not None})))
         return
     tell(f"{about}: {error.message}" if about else error.message, hint=error.hint, label="error")
+
+
+def _to_stderr(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it, and there is nobody else to tell
+        click.echo(text, err=True, color=None)
 
 
 def tell(message: str, *, hint: str | None = None, label: str | None = None) -> None:
     """Write a sentence to stderr, and after an empty line what to do about it."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     head = f"{click.style(label, fg='red', bold=True) if colour else label}: " if label else ""
-    click.echo(f"{head}{scrub(message)}", err=True, color=colour)
+    _to_stderr(f"{head}{scrub(message)}")
     if hint:
         name = click.style("hint", fg="cyan", bold=True) if colour else "hint"
-        click.echo(f"\n{name}: {scrub(hint)}", err=True, color=colour)
+        _to_stderr(f"\n{name}: {scrub(hint)}")
 
 
 def _ours(error: BaseException) -> int:
@@ -162,7 +187,7 @@ def _ours(error: BaseException) -> int:
     import traceback
 
     trace = "".join(traceback.format_exception(error))
-    click.echo(scrub(trace), err=True)
+    _to_stderr(scrub(trace))
     tell(
         f"this is a fault in speechstream: {type(error).__name__}",
         hint="nothing is lost; please report the lines above, then try `speechstream resume`",

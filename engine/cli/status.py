@@ -45,7 +45,7 @@ def wait(options: Common, name: str, output: Path | None) -> None:
 
     May be stopped and taken up again at any time, also on another machine by processing_id.
     """
-    from .results import print_json, require_writable, write_atomically
+    from .results import print_json, print_transcript, require_writable, write_atomically
     from .session import run
 
     if output is not None:
@@ -58,6 +58,6 @@ def wait(options: Common, name: str, output: Path | None) -> None:
     if options.json:
         print_json(asdict(transcript))
     else:
-        click.echo(transcript.text)
+        print_transcript(transcript.text)
     if output is not None:
         write_atomically(output, f"{transcript.text}\n")

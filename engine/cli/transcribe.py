@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,22 +36,24 @@ def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, fo
     May be repeated after any interruption: a recording makes one job, and a transcript already had is printed again.
     """
     from .batch import each
-    from .results import require_writable, transcript_path, write_atomically
+    from .results import as_json, print_heading, print_transcript, require_writable, transcript_path, write_atomically
 
-    several = len(files) > 1
-    as_json = options.json or form == "json"
+    in_json = options.json or form == "json"
+    suffix = ".json" if in_json else ".txt"
     if output is not None:
-        require_writable(output)
-        transcript_path(output, str(files[0]), several=several, suffix=".txt")
+        require_writable(output, files, suffix)
 
     def show(transcript: Transcript) -> None:
-        text = json.dumps(asdict(transcript), ensure_ascii=False) if as_json else transcript.text
-        if several and not as_json:
-            click.echo(f"== {transcript.source} ==")
-        click.echo(text)
+        document = as_json(asdict(transcript))
+        if in_json:
+            click.echo(document)
+        else:
+            if len(files) > 1:
+                print_heading(transcript.source)
+            print_transcript(transcript.text)
         if output is not None:
-            suffix = ".json" if as_json else ".txt"
-            write_atomically(transcript_path(output, transcript.source, several=several, suffix=suffix), f"{text}\n")
+            text = document if in_json else transcript.text
+            write_atomically(transcript_path(output, transcript.source, suffix), f"{text}\n")
 
     async def upload(client: Client, file: Path) -> Receipt:
         return await client.upload(file)

@@ -27,7 +27,8 @@ _S = JobState
 MOVES: Final[dict[JobState, frozenset[JobState]]] = {
     _S.NEW: frozenset({_S.PREPARING, _S.FAILED, _S.CANCELLED}),
     _S.PREPARING: frozenset({_S.UPLOADING, _S.FAILED, _S.CANCELLED}),
-    _S.UPLOADING: frozenset({_S.SUBMITTING, _S.PROCESSING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
+    # back to preparing: the prepared artifact was lost before it was all sent
+    _S.UPLOADING: frozenset({_S.PREPARING, _S.SUBMITTING, _S.PROCESSING, _S.COMPLETED, _S.FAILED, _S.CANCELLED}),
     # back to uploading: the server lost the upload or holds other bytes, or no final byte had left after all
     _S.SUBMITTING: frozenset({_S.UPLOADING, _S.PROCESSING, _S.AMBIGUOUS, _S.FAILED, _S.CANCELLED}),
     _S.AMBIGUOUS: frozenset({_S.UPLOADING, _S.CANCELLED}),

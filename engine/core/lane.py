@@ -8,8 +8,9 @@ Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled 
   then answer 415), so no failure is judged before the server's offset is known.
 * The server's offset is the truth, within bounds: beyond the furthest byte we ever offered it is a foreign writer's,
   and the lane begins anew; below what it had acknowledged it is taken, with a warning, and the bytes go again.
-* A resource that is gone begins anew, at most `MAX_LOSSES` times a run. If all its bytes had been offered the upload
-  may have been completed and moved away: then the submission is tried first (`presumed_complete`).
+* A resource that is twice said to be gone begins anew, at most `MAX_LOSSES` times a run. If all its bytes had been
+  offered, the upload may have been completed and moved away: then the submission is tried first
+  (`presumed_complete`).
 * Refusals of the same append are fatal only when they recur without progress. Progress is a byte further than this
   resource had acknowledged in this run: a server that takes bytes, loses them and takes them again makes none.
 
@@ -57,6 +58,7 @@ class LaneState:
     refusals: int = 0
     furthest_bytes: int = 0
     losses: int = 0
+    absences: int = 0
     presumed_complete: bool = False
     warning: str | None = None
 
@@ -134,7 +136,7 @@ def located(state: LaneState, standing: Standing) -> LaneState:
     if standing.offset_bytes < lane.acked_bytes:
         lost = lane.acked_bytes - standing.offset_bytes
         warning = f"the server no longer has {lost} bytes that it had acknowledged; they are sent again"
-    return replace(_reached(state, standing), doubt=Doubt.NONE, warning=warning)
+    return replace(_reached(state, standing), doubt=Doubt.NONE, absences=0, warning=warning)
 
 
 def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
@@ -167,14 +169,16 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
     state = replace(state, warning=None)
     _stop_if_fatal(state, step, fault)
     if isinstance(step, Locate) and isinstance(fault, Gone):
+        if not state.absences:
+            return replace(state, absences=1)  # a proxy between two versions of a service says 404, too
         offered_all = state.lane.offered_bytes == state.lane.span.size_bytes > 0
         if offered_all:
             return replace(state, presumed_complete=True)
         return _lost(state, None)
     if isinstance(step, Append):
-        counts = isinstance(fault, (Refused, Corrupted, TooLarge, Gone))
+        counts = isinstance(fault, (Refused, Corrupted))
         return replace(offering(state, step), doubt=Doubt.OFFSET, refusals=state.refusals + counts)
-    return state
+    return replace(state, refusals=state.refusals + isinstance(fault, Refused))
 
 
 def disproved(state: LaneState) -> LaneState:
@@ -220,7 +224,7 @@ def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
     if isinstance(step, Create) and isinstance(fault, (TooLarge, Refused, Gone)):
         raise UploadRefused(f"The service refuses the upload: {fault.message}")
     if not isinstance(step, Append):
-        if isinstance(fault, Refused):
+        if isinstance(fault, Refused) and state.refusals + 1 >= MAX_REFUSALS:
             raise UploadRefused(f"The service refuses to say where the upload stands: {fault.message}")
         return
     if isinstance(fault, Refused) and fault.status in _FATAL_STATUS:

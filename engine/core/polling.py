@@ -39,7 +39,7 @@ def outcome(answer: JobStatus) -> str | None:
         case "failed":
             raise JobFailed(
                 f"The service could not transcribe job {answer.processing_id}: {answer.message or 'no reason given'}",
-                hint="to send it once more as a new job: the same command with `--new`",
+                hint="to send it once more as a new job: `speechstream transcribe --new` with the recording",
             )
         case unknown:
             said = f" ({answer.message})" if answer.message else ""

@@ -15,6 +15,7 @@ from ..faults import Fault, Offline, Unreachable
 
 DEFAULT_BUDGET_S: Final = 24 * 3600.0  # a night in a hotel without a network must not end an upload
 _MAX_DOUBLINGS: Final = 16  # 0.5 s doubled so often is past every cap; keeps the power finite
+_SHORTEST_ORDER_S: Final = 1.0  # “Retry-After: 0”, or a date gone by, must not become a loop without a pause
 _POLITE_SPREAD_S: Final = 1.0  # clients told the same Retry-After must not come back in one instant
 
 
@@ -66,8 +67,13 @@ class Patience:
         return Wait(delay_s, self._failures)
 
     def _delay_s(self, fault: Fault, chance: float) -> float:
+        own_s = self._own_delay_s(fault, chance)
         if fault.retry_after_s is not None:
-            return fault.retry_after_s + chance * min(_POLITE_SPREAD_S, fault.retry_after_s / 10)
+            ordered_s = fault.retry_after_s + chance * min(_POLITE_SPREAD_S, fault.retry_after_s / 10)
+            return max(ordered_s, own_s, _SHORTEST_ORDER_S)
+        return own_s
+
+    def _own_delay_s(self, fault: Fault, chance: float) -> float:
         cap_s = self._policy.knock_cap_s if isinstance(fault, (Offline, Unreachable)) else self._policy.cap_s
         bound_s = min(cap_s, self._policy.base_s * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
         return chance * bound_s

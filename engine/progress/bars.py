@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tqdm import tqdm
 
 from ..events import Completed, Failed, Opened, Polled, Prepared, Sealed, Submitted, Transferred, Uploaded, Waiting
+from ..redaction import scrub
 from .sentences import duration, printable, sentence, size
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class Bars:
             case Uploaded():
                 self._uploaded(event)
             case Waiting():
-                self._state(event.job_id, f"waiting {duration(event.seconds)}: {event.reason}")
+                self._state(event.job_id, scrub(printable(f"waiting {duration(event.seconds)}: {event.reason}")))
             case Polled():
-                self._state(event.job_id, f"the service is at work ({event.status})")
+                self._state(event.job_id, printable(f"the service is at work ({event.status})"))
             case Submitted() | Transferred() | Completed() | Failed():
                 self._end("prepare", event.job_id)
                 self._end("upload", event.job_id)

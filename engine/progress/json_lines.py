@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ..events import as_dict
+from ..redaction import scrub
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -21,7 +22,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
-        self._stream.write(json.dumps(as_dict(event)) + "\n")
+        self._stream.write(scrub(json.dumps(as_dict(event))) + "\n")
         self._stream.flush()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from ..events import (
     Waiting,
     Warned,
 )
+from ..redaction import scrub
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 _KILO = 1000.0
 
 
-def sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each event
-    """The sentence for an event, or None for one that only moves a bar or is told elsewhere."""
+def sentence(event: Event) -> str | None:
+    """The sentence for an event, or None for one that only moves a bar or is told elsewhere; fit for a terminal."""
+    text = _sentence(event)
+    return None if text is None else scrub(printable(text))
+
+
+def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each event
     match event:
         case Opened():
             return _opened(event)

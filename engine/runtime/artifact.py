@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio.to_thread
 import xxhash
 
-from ..errors import InternalError, RecordingChanged, RecordingError
+from ..errors import RecordingChanged, RecordingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -170,15 +170,9 @@ def digest_of_parts(digests: tuple[bytes, ...]) -> bytes:
     return whole.digest()
 
 
-def require_spooled(path: Path, size_bytes: int) -> None:
-    """Make sure that a prepared artifact is still in its folder, whole.
-
-    Raises:
-        InternalError: it is not; it can be made again.
-    """
+def is_whole(path: Path, size_bytes: int) -> bool:
+    """Whether a prepared artifact still lies in its spool as it was sealed there."""
     try:
-        present = path.stat().st_size
-    except OSError as error:
-        raise InternalError(f"The prepared artifact {path} is gone: {error.strerror}") from error
-    if present != size_bytes:
-        raise InternalError(f"The prepared artifact {path} has {present} bytes instead of {size_bytes}")
+        return path.stat().st_size == size_bytes
+    except OSError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Final
 
 from ..errors import OutputError, StateError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_BUSY_PAUSE_S: Final = 0.02
 BUSY_TIMEOUT_S: Final = 30.0  # another process's commit lasts milliseconds; a slow disk's, seconds
 
 
@@ -40,12 +42,26 @@ class Database:
         try:
             self.connection.row_factory = sqlite3.Row
             with self.explained():
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._use_wal()
+                for pragma in ("synchronous = FULL", "foreign_keys = ON"):
                     self.connection.execute(f"PRAGMA {pragma}")
                 migrate(self.connection, str(self.path))
         except BaseException:
             self.connection.close()
             raise
+
+    def _use_wal(self) -> None:
+        """SQLite's busy timeout does not cover the change of journal that the first of several processes makes."""
+        until_s = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                    raise
+                time.sleep(_BUSY_PAUSE_S)
+            else:
+                return
 
     def close(self) -> None:
         """Close the file. What was committed stays."""

@@ -22,7 +22,7 @@ import httpx
 from ..errors import ConfigError, InternalError
 from ..faults import Fault, Interrupted, Nonsense, Offline, Unreachable
 from ..redaction import Secret, scrub
-from ..wire.address import same_origin
+from ..wire.address import origin
 from ..wire.message import Response
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ FIRST_PIECE_BYTES: Final = 64 << 10
 LARGEST_PIECE_BYTES: Final = 1 << 20  # asyncio moves 1 MiB writes four times as fast as 64 KiB ones
 QUICK_PIECE_S: Final = 0.05
 MAX_REPLY_BYTES: Final = 16 << 20  # a day of speech is 1.5 MB of text; more than this is not for us
-_OFFLINE: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+_OFFLINE: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
 class Payload(Protocol):
@@ -92,13 +92,19 @@ class Exchanger:
     def __init__(self, clock: Clock, *, user_agent: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.brake = Brake(clock)
         self._clock = clock
-        self._credentials: list[Credentials] = []
-        self._client = httpx.AsyncClient(
-            transport=transport or _transport(),
-            timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
-            limits=httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S),
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity", "Accept": "application/json, */*"},
-        )
+        self._credentials: dict[tuple[str, str, int], Credentials] = {}
+        try:
+            self._client = httpx.AsyncClient(
+                transport=transport or _transport(),
+                timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
+                limits=httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S),
+                headers={"User-Agent": user_agent, "Accept-Encoding": "identity", "Accept": "application/json, */*"},
+            )
+        except (ImportError, ValueError) as error:  # what httpx makes of a proxy it cannot use
+            raise ConfigError(
+                f"The proxy that the environment names cannot be used: {scrub(str(error))}",
+                hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
+            ) from error
         _keep_addresses_out_of_logs()
 
     async def aclose(self) -> None:
@@ -106,8 +112,8 @@ class Exchanger:
         await self._client.aclose()
 
     def authorize(self, credentials: Credentials) -> None:
-        """Send these headers with every request to their origin."""
-        self._credentials.append(credentials)
+        """Send these headers with every request to their origin from now on, instead of what was sent there before."""
+        self._credentials[origin(credentials.url)] = credentials
 
     async def converse(
         self, conversation: Conversation[T], payload: Payload | None = None, watch: Watch | None = None
@@ -136,10 +142,7 @@ class Exchanger:
         await self.brake.passed()
         url = request.url.reveal() if isinstance(request.url, Secret) else request.url
         sending = _Sending(request, payload, watch, self._clock)
-        headers = [*request.headers, ("Content-Length", str(request.body.size_bytes))]
-        for credentials in self._credentials:
-            if same_origin(credentials.url, url):
-                headers.extend(credentials.headers)
+        headers = [*request.headers, ("Content-Length", str(request.body.size_bytes)), *self._credentials_for(url)]
         started_s = self._clock.monotonic()
         try:
             outgoing = self._client.build_request(
@@ -165,7 +168,14 @@ class Exchanger:
         log.debug(
             "%s %s %d in %.3f s", request.method, scrub(url), reply.status_code, self._clock.monotonic() - started_s
         )
-        return Response(reply.status_code, _plain(reply.headers), body)
+        return Response(reply.status_code, _plain(reply.headers), body, sending.all_sent)
+
+    def _credentials_for(self, url: str) -> tuple[tuple[str, str], ...]:
+        try:
+            found = self._credentials.get(origin(url))
+        except ValueError as error:
+            raise ConfigError(f"The address cannot be used: {scrub(str(error))}") from error
+        return found.headers if found else ()
 
 
 class _Sending:
@@ -269,7 +279,7 @@ def _is_offline(error: OSError) -> bool:
 
 def _transport() -> httpx.AsyncBaseTransport | None:
     """Connections that notice a dead peer; the library's own where the environment asks for a proxy."""
-    if urllib.request.getproxies():
+    if urllib.request.getproxies().keys() - {"no"}:
         return None
     options: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     if sys.platform == "linux":

@@ -20,15 +20,19 @@ KEYRING_SERVICE: Final = "speechstream"
 def find_key(settings: Settings, endpoint: str, given: Secret | None = None) -> Secret:
     """The key for `endpoint`. Blocks: a key command may ask a person.
 
-    A key that was `given`, and those of environment, command and file, belong to the configured service; for
-    another one, such as that of an older job, only the keyring is asked, which knows its keys by endpoint.
+    A key that was `given` or is in the environment belongs to the configured service, one that the config file names to
+    the endpoint in that file. For another service, such as that of an older job, only the keyring is asked, which
+    knows its keys by endpoint.
 
     Raises:
         ConfigError: there is none, or its source fails.
     """
     configured = settings.endpoint
     own = not configured or same_origin(configured, endpoint)
-    key = (given or _from_environment() or _from_command(settings) or settings.file_api_key) if own else None
+    filed = own and (not settings.file_endpoint or same_origin(settings.file_endpoint, endpoint))
+    key = (given or _from_environment()) if own else None
+    if key is None and filed:
+        key = _from_command(settings) or settings.file_api_key
     key = key or _from_keyring(endpoint)
     if key is None and not own:
         raise ConfigError(

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from ..events import Event, Prepared, Uploaded, as_dict, from_dict
+from ..redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class LiveWriter:
             self._written_s = now_s
             draft = self._path.with_suffix(".new")
             with contextlib.suppress(OSError):  # nobody's progress bar is worth a failed upload
-                draft.write_text(json.dumps(as_dict(event)))
+                draft.write_text(scrub(json.dumps(as_dict(event))))
                 draft.replace(self._path)
         self._onward(event)
 

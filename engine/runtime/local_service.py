@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOCAL: Final = "local"  # what the manifest calls the endpoint, whose port differs from run to run
 START_WAIT_S: Final = 30.0
 _MAX_RESTARTS: Final = 5
+_STEADY_S: Final = 60.0  # having run so long, it was not its start that failed
 _NEEDS: Final = ("starlette", "uvicorn", "pocketsphinx", "python_multipart")
 
 
@@ -46,14 +47,15 @@ async def run_local_service(data: Path, *, task_status: TaskStatus[tuple[str, Se
     key = Secret(secrets.token_urlsafe(24))
     process, endpoint = await _start(data, key, port=0)
     task_status.started((endpoint, key))
-    restarts = 0
+    restarts, started_s = 0, anyio.current_time()
     try:
         while True:
             await process.wait()
             await process.aclose()
-            restarts += 1
+            restarts = restarts + 1 if anyio.current_time() - started_s < _STEADY_S else 1
             if restarts > _MAX_RESTARTS:
-                raise InternalError(f"The local service ended {restarts} times; its data is in {data}")
+                raise InternalError(f"The local service ended {restarts} times in a row; its data is in {data}")
+            started_s = anyio.current_time()
             process, _ = await _start(data, key, port=urlsplit(endpoint).port or 0)
     finally:
         with anyio.CancelScope(shield=True):

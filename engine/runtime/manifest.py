@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
-from ..model import Capabilities, Span
+from ..model import Capabilities, JobState, Span
 from .database import Database
 from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, storable
 from .sealing import Seal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..core.pacing import RateLimit
-    from ..model import JobRecord, JobState, Lane, Plan, Tally, WireName
+    from ..model import JobRecord, Lane, Plan, Tally, WireName
 
 CAPABILITY_TTL_S: Final = 3600.0
 _PACE_KEPT_S: Final = 3600.0
@@ -82,22 +82,31 @@ class Manifest:
             ) from error
         return path
 
+    def job_folders(self) -> list[Path]:
+        """The folders there are; few, as a job's goes with its end."""
+        try:
+            return [path for path in (self.folder / "jobs").iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
+
     # -- jobs ----------------------------------------------------------------------------------
 
     def find(self, job: JobRecord) -> JobRecord | None:
         """The job that this recording already has.
 
         The same recording: same kind, endpoint and wish; same size, time of change and fingerprint; and the same
-        path or the same inode, so that a moved file is still itself. A cancelled or failed job does not count.
+        path or the same inode, so that a moved file is still itself. A failed or cancelled job counts only where the
+        service has it: another one would be paid for again.
         """
         identity = job.identity
         with self._explained():
             row = self._db.execute(
                 """SELECT * FROM job WHERE size_bytes = ? AND mtime_ns = ? AND endpoint = ? AND kind = ? AND wish = ?
                    AND fingerprint = ? AND (source = ? OR (device = ? AND inode = ?))
-                   AND state NOT IN ('failed', 'cancelled') ORDER BY created_at DESC LIMIT 1""",
+                   AND (processing_id IS NOT NULL OR state NOT IN ('failed', 'cancelled'))
+                   ORDER BY created_at DESC LIMIT 1""",
                 (identity.size_bytes, identity.mtime_ns, job.endpoint, job.kind, job.wish, identity.fingerprint,
-                 os.fsencode(job.source), identity.device, identity.inode),
+                 os.fsencode(job.source), str(identity.device), str(identity.inode)),
             ).fetchone()  # fmt: skip
         return None if row is None else self._job(row)
 
@@ -112,9 +121,25 @@ class Manifest:
 
     def relocate(self, job: JobRecord, source: str) -> JobRecord:
         """The recording was moved: remember where it is now."""
-        artifact = job.artifact
-        moved = replace(artifact, path=source) if artifact is not None and artifact.is_source else artifact
-        return self.note(job.id, source=os.fsencode(source), artifact=moved)
+        changes: dict[str, object] = {"source": os.fsencode(source)}
+        with self._transaction():
+            artifact = self.job(job.id).artifact  # as it is now: the job's owner may be ahead of who asks
+            if artifact is not None and artifact.is_source:
+                changes["artifact"] = replace(artifact, path=source)
+            self._update(job.id, changed_columns(changes, self._seal))
+        return self.job(job.id)
+
+    def prepare_again(self, job_id: str) -> JobRecord:
+        """The prepared artifact is lost: back to where there was none, and nothing of it is on a server."""
+        with self._transaction():
+            job = self.job(job_id)
+            if not may_move(job.state, JobState.PREPARING):
+                raise InternalError(f"job {job_id} cannot be prepared again from {job.state}")
+            for table in ("lane", "part"):
+                self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job_id,))  # noqa: S608 - ours
+            forgotten = dict.fromkeys(("artifact", "part_size_bytes", "wire"))
+            self._update(job_id, {"state": str(JobState.PREPARING), **forgotten})
+        return self.job(job_id)
 
     def outdated(self, job: JobRecord) -> list[str]:
         """Unfinished jobs of the same path whose recording was another one then."""
@@ -169,7 +194,11 @@ class Manifest:
     def add_to_tally(self, job_id: str, more: Tally) -> None:
         """Add what a stretch of the transfer cost."""
         with self._transaction():
-            self._add_tally(job_id, more)
+            self._db.execute(
+                """UPDATE job SET sent_bytes = sent_bytes + ?, retries = retries + ?, waited_s = waited_s + ?,
+                   sending_s = sending_s + ? WHERE id = ?""",
+                (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
+            )
 
     # -- lanes and parts -----------------------------------------------------------------------
 
@@ -179,16 +208,12 @@ class Manifest:
             rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
         return [lane_of(row, self._seal) for row in rows]
 
-    def save_lane(
-        self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
-    ) -> None:
-        """Commit what is known of a lane, with the digests of parts that were sent and what it cost."""
+    def save_lane(self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None) -> None:
+        """Commit what is known of a lane, with the digests of parts that were sent."""
         with self._transaction():
             self._put_lane(job_id, lane)
             if digests:
                 self._put_digests(job_id, digests)
-            if cost is not None:
-                self._add_tally(job_id, cost)
 
     def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
         """Commit the plan and the wire: from here on neither changes for this upload."""
@@ -215,6 +240,7 @@ class Manifest:
         """Take a slot for one call: (slot, 0) when it may go now, else (None, seconds to wait)."""
         with self._transaction():
             self._db.execute("DELETE FROM pace WHERE at < ?", (now - _PACE_KEPT_S,))
+            self._db.execute("UPDATE pace SET at = ? WHERE at > ?", (now, now))  # the clock was set back
             past = [row["at"] for row in self._db.execute("SELECT at FROM pace WHERE scope = ?", (scope,))]
             wait_s = limit.wait_s(past, now)
             if wait_s > 0:
@@ -234,23 +260,23 @@ class Manifest:
 
     # -- what servers offer --------------------------------------------------------------------
 
-    def capabilities(self, creation_url: str, now: float) -> tuple[bool, Capabilities | None]:
-        """(True, what is known) when the server was asked within the last hour, else (False, None)."""
+    def capabilities(self, creation_url: str, now: float, *, of_any_age: bool = False) -> Capabilities | None:
+        """What the server said within the last hour, or ever; None when it has to be asked."""
         with self._explained():
             row = self._db.execute("SELECT * FROM capability WHERE creation_url = ?", (creation_url,)).fetchone()
-        if row is None or not 0 <= now - row["at"] < CAPABILITY_TTL_S:
-            return False, None
+        if row is None or not (of_any_age or 0 <= now - row["at"] < CAPABILITY_TTL_S):
+            return None
         found = json.loads(row["found"])
-        return True, None if found is None else Capabilities(
+        return Capabilities(
             frozenset(found["extensions"]),
             found["max_size_bytes"],
             tuple(found["checksum_algorithms"]),
             found["creation_url"],
         )  # fmt: skip
 
-    def save_capabilities(self, creation_url: str, found: Capabilities | None, now: float) -> None:
+    def save_capabilities(self, creation_url: str, found: Capabilities, now: float) -> None:
         """Remember what OPTIONS said."""
-        value = None if found is None else {**asdict(found), "extensions": sorted(found.extensions)}
+        value = {**asdict(found), "extensions": sorted(found.extensions)}
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO capability VALUES (?, ?, ?)", (creation_url, json.dumps(value), now)
@@ -285,13 +311,6 @@ class Manifest:
         self._db.executemany(
             "INSERT OR REPLACE INTO part VALUES (?, ?, ?)",
             [(job_id, number, digest) for number, digest in digests.items()],
-        )
-
-    def _add_tally(self, job_id: str, more: Tally) -> None:
-        self._db.execute(
-            """UPDATE job SET sent_bytes = sent_bytes + ?, retries = retries + ?, waited_s = waited_s + ?,
-               sending_s = sending_s + ? WHERE id = ?""",
-            (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
         )
 
     def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:

@@ -8,7 +8,7 @@ from ..core import polling as policy
 from ..core.lane import key_rejected
 from ..errors import ServiceError, UnexpectedReply
 from ..events import Polled
-from ..faults import Gone, Nonsense, Refused, Unauthorized
+from ..faults import Gone, Intercepted, Nonsense, Refused, Unauthorized
 from ..wire import service
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .persist import Persistence
     from .turns import Turns
 
-MAX_NONSENSE: Final = 5  # a portal's page or a torn reply passes; five in a row are what the service says
+MAX_NONSENSE: Final = 5  # a torn reply passes; five in a row are what the service says
 MAX_UNKNOWN: Final = 3  # an id may take a moment to be known everywhere
 
 
@@ -43,6 +43,8 @@ async def ask(
             raise key_rejected(fault) from fault
         except Refused as fault:
             raise ServiceError(f"The service refuses to say how job {processing_id} fares: {fault.message}") from fault
+        except Intercepted:
+            raise  # a portal's page says nothing of the service, however often it comes
         except Nonsense as fault:
             nonsense += 1
             if nonsense >= MAX_NONSENSE:

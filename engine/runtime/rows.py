@@ -43,7 +43,9 @@ def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobR
         kind=JobKind(row["kind"]),
         state=JobState(row["state"]),
         source=os.fsdecode(row["source"]),
-        identity=SourceIdentity(row["device"], row["inode"], row["size_bytes"], row["mtime_ns"], row["fingerprint"]),
+        identity=SourceIdentity(
+            int(row["device"]), int(row["inode"]), row["size_bytes"], row["mtime_ns"], row["fingerprint"]
+        ),
         wish=row["wish"],
         endpoint=row["endpoint"],
         idempotency_key=row["idempotency_key"],
@@ -119,8 +121,8 @@ def job_columns(job: JobRecord) -> dict[str, Value]:
         "kind": str(job.kind),
         "state": str(job.state),
         "source": os.fsencode(job.source),
-        "device": identity.device,
-        "inode": identity.inode,
+        "device": str(identity.device),
+        "inode": str(identity.inode),
         "size_bytes": identity.size_bytes,
         "mtime_ns": identity.mtime_ns,
         "fingerprint": identity.fingerprint,

@@ -16,8 +16,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         kind            TEXT NOT NULL,
         state           TEXT NOT NULL,
         source          BLOB NOT NULL,      -- absolute path, as the file system spells it
-        device          INTEGER NOT NULL,
-        inode           INTEGER NOT NULL,
+        device          TEXT NOT NULL,      -- decimal: some file systems use all 64 bits
+        inode           TEXT NOT NULL,
         size_bytes      INTEGER NOT NULL,
         mtime_ns        INTEGER NOT NULL,
         fingerprint     TEXT NOT NULL,
@@ -68,7 +68,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX pace_by_scope ON pace (scope, at);
     CREATE TABLE capability (
         creation_url TEXT PRIMARY KEY,
-        found        TEXT NOT NULL,         -- JSON of what OPTIONS said; null: it speaks no tus
+        found        TEXT NOT NULL,         -- JSON of what OPTIONS said
         at           REAL NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,

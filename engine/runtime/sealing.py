@@ -33,7 +33,7 @@ class Seal:
         Raises:
             StateError: the key file cannot be written or read.
         """
-        return self._cipher().encrypt(secret.reveal().encode())
+        return self._cipher(make=True).encrypt(secret.reveal().encode())
 
     def open(self, sealed: bytes) -> Secret:
         """The secret again.
@@ -51,13 +51,18 @@ class Seal:
                 hint="restore that file from where the manifest came from, or begin anew with `--new`",
             ) from error
 
-    def _cipher(self) -> Fernet:
+    def _cipher(self, *, make: bool = False) -> Fernet:
         from cryptography.fernet import Fernet  # slow to import, and `jobs` never needs it
 
         try:
             return Fernet(self._path.read_bytes())
-        except FileNotFoundError:
-            return Fernet(self._make_key(Fernet.generate_key()))
+        except FileNotFoundError as error:
+            if make:
+                return Fernet(self._make_key(Fernet.generate_key()))
+            raise StateError(
+                f"{self._path} is gone, and with it the upload addresses in the manifest",
+                hint="restore that file from where the manifest came from, or begin anew with `--new`",
+            ) from error
         except (OSError, ValueError) as error:
             raise StateError(f"The sealing key {self._path} cannot be used: {error}") from error
 
@@ -77,6 +82,11 @@ class Seal:
                 draft.replace(self._path)
             finally:
                 draft.unlink(missing_ok=True)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # what is sealed must never outlive its key
+            finally:
+                os.close(folder)
         except OSError as error:
             raise StateError(f"The sealing key {self._path} cannot be written: {error}") from error
         return key

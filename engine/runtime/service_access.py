@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 
 from ..errors import ConfigError
+from ..events import Warned
 from ..wire.address import origin
 from .exchange import Credentials
 from .keys import find_key
@@ -32,12 +35,19 @@ class ServiceAccess:
     """One run's access to services. The key is looked for, and the local service started, at first use."""
 
     def __init__(
-        self, settings: Settings, exchanger: Exchanger, clock: Clock, tasks: TaskGroup, key: Secret | None = None
+        self,
+        settings: Settings,
+        exchanger: Exchanger,
+        clock: Clock,
+        tasks: TaskGroup,
+        emit: Callable[[Event], None],
+        key: Secret | None = None,
     ) -> None:
         self._settings = settings
         self._exchanger = exchanger
         self._clock = clock
         self._tasks = tasks
+        self._emit = emit
         self._key = key
         self._opened: dict[str, tuple[str, Secret]] = {}
         self._opening = anyio.Lock()
@@ -73,9 +83,25 @@ class ServiceAccess:
 
     async def _look_up(self, endpoint: str) -> tuple[str, Secret]:
         try:
-            origin(endpoint)
+            scheme, host, _ = origin(endpoint)
         except ValueError as error:
             raise ConfigError(
                 f"The service's address cannot be used: {error}", hint="set SPEECHSTREAM_ENDPOINT to https://…/v1"
             ) from error
-        return endpoint, await anyio.to_thread.run_sync(partial(find_key, self._settings, endpoint, self._key))
+        parts = urlsplit(endpoint)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ConfigError(
+                f"The service's address holds more than scheme, host, port and path: {scheme}://{host}/…",
+                hint="the key goes into SPEECHSTREAM_API_KEY, never into an address",
+            )
+        key = await anyio.to_thread.run_sync(partial(find_key, self._settings, endpoint, self._key))
+        if scheme == "http" and not _is_here(host):
+            self._emit(Warned("", f"{endpoint} is not https: key and recording travel readable by others"))
+        return endpoint, key
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -47,9 +47,7 @@ async def submit(
             return Lost.DIFFERENT
         except Gone:
             return Lost.GONE
-        except Conflict as fault:
-            if fault.retry_after_s is not None:
-                raise
+        except Conflict:
             return Lost.INCOMPLETE
         except Unauthorized as fault:
             raise key_rejected(fault) from fault

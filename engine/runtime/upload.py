@@ -7,6 +7,7 @@ its parts' digests before anyone is told.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,11 @@ import anyio.to_thread
 import xxhash
 
 from ..core import lane as policy
-from ..core.lane import Append, Create, Finished, LaneState, Locate
+from ..core.lane import Append, Create, Doubt, Finished, LaneState, Locate
 from ..core.pacing import RequestSize
 from ..errors import AmbiguousUpload, UploadRefused
 from ..events import Uploaded, Warned
-from ..faults import Fault, Interrupted, Nonsense, ServerTrouble, TooLarge
+from ..faults import Busy, Fault, Gone, Interrupted, Nonsense, ServerTrouble, TooLarge
 from ..model import JobState, Tally
 from ..redaction import Secret
 from ..wire.address import relative_to, resolve
@@ -127,34 +128,42 @@ class LaneUpload:
         self._commit(state)
         self.file.check()
         checksum = await self._checksum(step.span)
-        self._sent_bytes = 0
-        started_s = self._clock.monotonic()
-        try:
-            standing = await self._send(state.lane, step, checksum)
-        finally:
-            seconds = self._clock.monotonic() - started_s
-            self.manifest.add_to_tally(self.job.id, Tally(sent_bytes=self._sent_bytes, sending_s=seconds))
+        async with AsyncExitStack() as stack:
+            if not self.wire.resumable:
+                await stack.enter_async_context(self.turns.upload(self.job.id))
+            standing, seconds = await self._send(state.lane, step, checksum)
+        if standing.processing_id is not None:
+            return policy.appended(state, step, standing), standing.processing_id
         self.file.check()
         before, state = state, policy.appended(state, step, standing)
-        if standing.processing_id is None:
-            self._commit(state)
+        self._commit(state)
         self._size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
         self._refill(before, state)
         self._show(state.lane.acked_bytes, 0)
-        return state, standing.processing_id
+        if state.doubt is not Doubt.NONE:
+            fault = Busy("the server called an append a success and took nothing of it")
+            await self.persistence.wait(fault, "The upload")
+        return state, None
 
     def _refill(self, before: LaneState, after: LaneState) -> None:
         """Only a byte further than ever is progress: what a server loses and takes again must not buy patience."""
         if after.furthest_bytes > before.furthest_bytes:
             self.persistence.progressed()
 
-    async def _send(self, lane: Lane, step: Append, checksum: Checksum | None) -> Standing:
+    async def _send(self, lane: Lane, step: Append, checksum: Checksum | None) -> tuple[Standing, float]:
+        """Send the append; where the reply makes a job, its id is committed before anything else can go wrong."""
         conversation = self.wire.append(lane, step.span, step.offset_bytes, checksum)
         watch = Watch(self._on_sent(lane.acked_bytes), self._before_final_byte)
-        if self.wire.resumable:
-            return await self.exchanger.converse(conversation, self.hasher, watch)
-        async with self.turns.upload(self.job.id):
-            return await self.exchanger.converse(conversation, self.hasher, watch)
+        self._sent_bytes = 0
+        started_s = self._clock.monotonic()
+        try:
+            standing = await self.exchanger.converse(conversation, self.hasher, watch)
+            if standing.processing_id is not None:
+                self.manifest.move(self.job.id, JobState.PROCESSING, processing_id=standing.processing_id)
+        finally:
+            seconds = self._clock.monotonic() - started_s
+            self.manifest.add_to_tally(self.job.id, Tally(sent_bytes=self._sent_bytes, sending_s=seconds))
+        return standing, seconds
 
     async def _after(self, fault: Fault, state: LaneState, step: Create | Locate | Append) -> LaneState:
         if isinstance(step, Append):
@@ -163,13 +172,19 @@ class LaneUpload:
                 raise UploadRefused(f"The server takes no append of any size: {fault.message}") from fault
             if not self.wire.resumable:
                 self._settle_ambiguity(fault)
+                if isinstance(fault, Gone):
+                    raise UploadRefused(
+                        f"The service has no upload call there: {fault.message}",
+                        hint="check SPEECHSTREAM_ENDPOINT; it usually ends with /v1",
+                    ) from fault
         state = policy.failed(state, step, fault)
         await self.persistence.wait(fault, "The upload")
         return state
 
     def _settle_ambiguity(self, fault: Fault) -> None:
         """The single request failed: it may be repeated unless it left whole and nobody said no."""
-        if fault.sent_all and isinstance(fault, _UNDECIDED):
+        undecided = isinstance(fault, _UNDECIDED) or (isinstance(fault, Busy) and fault.retry_after_s is None)
+        if fault.sent_all and undecided:
             if self.manifest.job(self.job.id).state is JobState.SUBMITTING:
                 self.manifest.move(self.job.id, JobState.AMBIGUOUS, failure=fault.message)
             raise ambiguous(self.job.id, fault.message) from fault

@@ -6,7 +6,6 @@ by any worker. The contract:
 * `create` makes the remote resource and is not idempotent: a lost answer leaves an orphan that expires.
 * `locate` asks for the offset; it is idempotent and never called while an append of ours is under way.
 * `append` sends bytes at an offset; after any failure the lane asks `locate` before it appends again.
-* `discard` is best effort: absent already is success.
 """
 
 from __future__ import annotations
@@ -56,9 +55,6 @@ class Wire(Protocol):
     ) -> Conversation[Standing]:
         """Send `span` at `offset_bytes`."""
 
-    def discard(self, lane: Lane) -> Conversation[None]:
-        """The lane is not wanted any more."""
-
 
 @dataclass(frozen=True, slots=True)
 class TusWire:
@@ -107,10 +103,6 @@ class TusWire:
     ) -> Conversation[Standing]:
         """PATCH of the upload."""
         return tus.append(_url(lane), span, offset_bytes, checksum=checksum)
-
-    def discard(self, lane: Lane) -> Conversation[None]:
-        """DELETE of the upload."""
-        return tus.terminate(_url(lane))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +161,6 @@ class SingleWire:
             idempotency_key=self.idempotency_key,
         )
         return Standing(offset_bytes + span.size_bytes, processing_id=processing_id)
-
-    def discard(self, lane: Lane) -> Conversation[None]:
-        """There is nothing to remove."""
-        del lane
-        return
-        yield
 
 
 def _url(lane: Lane) -> Secret:

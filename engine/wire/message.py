@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from ..faults import Nonsense
+from ..faults import Intercepted, Nonsense
 
 if TYPE_CHECKING:
     from ..model import Span
@@ -53,11 +53,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole reply. Header names are lower case."""
+    """One whole reply. Header names are lower case.
+
+    `sent_all` is False where the server answered before the whole request had left.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    sent_all: bool = True
 
     @property
     def ok(self) -> bool:
@@ -73,10 +77,18 @@ class Response:
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise Nonsense(f"the reply ({self.status}) is not JSON: {excerpt(self.body)}", sent_all=True) from error
+            kind = Intercepted if self.is_page else Nonsense
+            message = f"the reply ({self.status}) is not JSON: {excerpt(self.body)}"
+            raise kind(message, sent_all=self.sent_all) from error
         if not isinstance(value, dict):
-            raise Nonsense(f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}", sent_all=True)
+            message = f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}"
+            raise Nonsense(message, sent_all=self.sent_all)
         return value
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is HTML, which no call of ours is answered with."""
+        return self.headers.get("content-type", "").lower().startswith("text/html")
 
 
 Conversation: TypeAlias = Generator[Request, Response, T]

@@ -6,6 +6,7 @@ import json
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from ..faults import (
     Busy,
@@ -13,6 +14,7 @@ from ..faults import (
     Corrupted,
     Fault,
     Gone,
+    Intercepted,
     Nonsense,
     NoSpace,
     Refused,
@@ -97,16 +99,27 @@ def fault_of(response: Response, doing: str) -> Fault:
     status = response.status
     message = f"the server answered {status} to {doing}: {complaint(response.body)}"
     wait = retry_after_s(response.headers)
+    sent_all = response.sent_all
     if 300 <= status < 400:  # noqa: PLR2004 - redirects; none is followed, so none counts as success
-        return Refused(f"the server redirected {doing} ({status}), and no redirect is expected there", status)
+        where = _host_of(response.headers.get("location", ""))
+        return Intercepted(f"{doing} was redirected{where} ({status})", retry_after_s=wait, sent_all=sent_all)
     kind = _BY_STATUS.get(status)
     if kind is not None:
-        return kind(message, retry_after_s=wait, sent_all=True)
+        return kind(message, retry_after_s=wait, sent_all=sent_all)
     if status >= 500:  # noqa: PLR2004 - the class of server errors
-        return ServerTrouble(message, retry_after_s=wait, sent_all=True)
+        return ServerTrouble(message, retry_after_s=wait, sent_all=sent_all)
     if status >= 400:  # noqa: PLR2004 - the class of client errors
         return Refused(message, status)
-    return Nonsense(message)
+    return Nonsense(message, sent_all=sent_all)
+
+
+def _host_of(location: str) -> str:
+    """Where a redirect leads, as far as a person needs it: scheme and host, nothing that could be a secret."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    return f" to {excerpt(f'{parts.scheme}://{parts.hostname}'.encode())}" if parts.scheme and parts.hostname else ""
 
 
 def complaint(body: bytes) -> str:
@@ -118,5 +131,5 @@ def complaint(body: bytes) -> str:
     if isinstance(value, dict):
         for name in ("message", "error", "detail"):
             if isinstance(value.get(name), str):
-                return excerpt(value[name].encode())
+                return excerpt(value[name].encode("utf-8", "replace"))
     return excerpt(body)

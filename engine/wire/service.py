@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from ..faults import BadParts, Fault, Nonsense
+from ..faults import BadParts, Busy, Fault, Nonsense
 from ..model import JobStatus
 from .address import with_path
 from .message import LONG_REPLY_WAIT_S, Body, Conversation, Request, Response
-from .replies import complaint, fault_of
+from .replies import complaint, fault_of, retry_after_s
 
 if TYPE_CHECKING:
     from ..redaction import Secret
 
 DIGEST_ALGORITHM: Final = "xxh3-128-parts"
 _UNPROCESSABLE: Final = 422
+_CONFLICT: Final = 409
+_LONGEST_ID: Final = 256  # a generous bound on what must fit a URL, a terminal and a table
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -41,7 +43,7 @@ def submit(endpoint: str, submission: Submission, *, headers: Headers = ()) -> C
     Raises:
         BadParts: the server's digests differ from ours.
         Gone: the upload is not there.
-        Conflict: the upload is not complete.
+        Conflict: the upload is not complete, and the reply says where it stands.
         Fault: no id was learnt; ask again.
     """
     document = {
@@ -65,6 +67,10 @@ def submit(endpoint: str, submission: Submission, *, headers: Headers = ()) -> C
     )
     if response.status == _UNPROCESSABLE:
         raise _mismatch(response)
+    if response.status == _CONFLICT and "upload-offset" not in response.headers:
+        # The server is still at work on it: only an offset says that bytes are missing.
+        message = f"the server is not ready for the submission: {complaint(response.body)}"
+        raise Busy(message, retry_after_s=retry_after_s(response.headers), sent_all=response.sent_all)
     return read_processing_id(response, "the submission")
 
 
@@ -84,7 +90,10 @@ def status(endpoint: str, processing_id: str, *, headers: Headers = ()) -> Conve
     state = answer.get("status")
     if not isinstance(state, str) or not state:
         raise Nonsense("the status reply has no “status”")
-    return JobStatus(processing_id, state, _text(answer, "transcription"), _text(answer, "message"))
+    message = _text(answer, "message")
+    return JobStatus(
+        processing_id, _shown(state), _text(answer, "transcription"), None if message is None else _shown(message)
+    )
 
 
 def read_processing_id(response: Response, doing: str) -> str:
@@ -97,8 +106,8 @@ def read_processing_id(response: Response, doing: str) -> str:
     if not response.ok:
         raise fault_of(response, doing)
     value = response.json_object().get("processing_id")
-    if not isinstance(value, str) or not value.strip() or value != _whole(value):
-        raise Nonsense(f"the reply to {doing} has no “processing_id”", sent_all=True)
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > _LONGEST_ID:
+        raise Nonsense(f"the reply to {doing} has no usable “processing_id”", sent_all=response.sent_all)
     return value
 
 
@@ -107,6 +116,11 @@ def _text(answer: dict[str, object], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Nonsense(f"the status reply's “{name}” is not text")
     return None if value is None else _whole(value)
+
+
+def _shown(text: str) -> str:
+    """What a server says to people, made harmless to their terminal."""
+    return "".join(char if char.isprintable() else "?" for char in _whole(text))
 
 
 def _whole(text: str) -> str:

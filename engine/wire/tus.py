@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..faults import Gone, Nonsense, Refused, Unauthorized
+from ..faults import Gone, Intercepted, Nonsense, Refused
 from ..model import Capabilities, Span, Standing
 from .address import resolve
 from .message import LONG_REPLY_WAIT_S, Body, Conversation, Request, Response
@@ -59,21 +59,21 @@ def discover(creation_url: str) -> Conversation[Capabilities | None]:
     redirect or a page of HTML is somebody else's (a captive portal's), and decides nothing.
 
     Raises:
+        Unauthorized: 401. (403 is what some gateways say of any path they do not know.)
         Fault: nothing was learnt; ask again.
     """
     toggled = creation_url[:-1] if creation_url.endswith("/") else f"{creation_url}/"
+    doing = "the question what it offers"
     for url in (creation_url, toggled):
         response = yield Request("OPTIONS", url)
-        if 300 <= response.status < 400 or (response.ok and _is_page(response)):  # noqa: PLR2004 - redirects
-            raise Nonsense(
-                f"OPTIONS of {url} was answered by a page or redirect ({response.status}), not by the service"
-            )
+        if response.ok and response.is_page:
+            raise Intercepted(f"{doing} was answered by a page for people ({response.status})")
         found = _capabilities(response, url)
         if found is not None or response.status not in _NOT_HERE:
             break
-    if found is None:
-        fault = None if response.ok else fault_of(response, "OPTIONS of the upload URL")
-        if fault is not None and not isinstance(fault, (Refused, Gone, Unauthorized)):
+    if found is None and not response.ok:
+        fault = fault_of(response, doing)
+        if not isinstance(fault, (Refused, Gone)) and response.status != 403:  # noqa: PLR2004 - Forbidden
             raise fault
     return found
 
@@ -210,10 +210,6 @@ def _capabilities(response: Response, url: str) -> Capabilities | None:
         checksum_algorithms=_words(headers.get("tus-checksum-algorithm", "")),
         creation_url=url,
     )
-
-
-def _is_page(response: Response) -> bool:
-    return response.headers.get("content-type", "").lower().startswith("text/html")
 
 
 def _words(value: str) -> tuple[str, ...]:

@@ -108,12 +108,23 @@ def test_a_link_that_is_down_is_knocked_at_every_few_seconds(chance: float, fail
 @settings(deadline=None, max_examples=100)
 @given(chance=CHANCES, ordered_s=st.floats(0, 86_400), failures=st.integers(1, 20))
 def test_retry_after_wins_over_the_back_off(chance: float, ordered_s: float, failures: int) -> None:
-    """Never sooner than the server said, and at most a second later, so that clients told the same spread a little."""
+    """Never sooner than the server said or our own back-off would be, and at most a second later, to spread clients."""
+    patience, unordered = Patience(RetryPolicy(), 0.0), Patience(RetryPolicy(), 0.0)
+    wait = own = None
+    for _ in range(failures):
+        wait = patience.after(Throttled("429", retry_after_s=ordered_s), 0.0, chance)
+        own = unordered.after(Throttled("429"), 0.0, chance)
+    assert ordered_s <= wait_of(wait).delay_s <= max(ordered_s + 1.0, wait_of(own).delay_s)
+
+
+@pytest.mark.parametrize(("failures", "least_s"), [(1, 1.0), (10, 15.0)])
+def test_retry_after_zero_is_no_loop_without_a_pause(failures: int, least_s: float) -> None:
+    """A server that says “at once”, or names a moment gone by, is asked after a second, and ever less often."""
     patience = Patience(RetryPolicy(), 0.0)
     wait = None
     for _ in range(failures):
-        wait = patience.after(Throttled("429", retry_after_s=ordered_s), 0.0, chance)
-    assert ordered_s <= wait_of(wait).delay_s <= ordered_s + 1.0
+        wait = patience.after(Busy("503", retry_after_s=0.0), 0.0, 0.5)
+    assert wait_of(wait).delay_s >= least_s
 
 
 def test_no_budget_means_no_second_try() -> None:

@@ -113,7 +113,7 @@ CLOSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
     [
         (connecting(DOWN), Offline),
         (connecting(DOWN, DOWN), Offline),
-        (connecting(OSError(errno.EHOSTUNREACH, "No route to host")), Offline),
+        (connecting(OSError(errno.EHOSTUNREACH, "No route to host")), Unreachable),
         (connecting(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")), Offline),
         (connecting(socket.gaierror(socket.EAI_NONAME, "Name or service not known")), Unreachable),
         (connecting(CLOSED), Unreachable),

@@ -78,6 +78,7 @@ async def test_a_submission_is_repeated_word_for_word_until_it_is_answered(calls
         breaks(httpx.ReadError("reset")),
         answers(200, b'{"processing_id": "id'),
         answers(200, b"<html>Please log in</html>"),
+        answers(307, location="https://login.hotel.example/"),
         answers(503, retry_after="30"),
         answers(502),
         MADE,
@@ -94,7 +95,7 @@ async def test_a_submission_is_repeated_word_for_word_until_it_is_answered(calls
     [
         (answers(404), Lost.GONE),
         (answers(410), Lost.GONE),
-        (answers(409), Lost.INCOMPLETE),
+        (answers(409, upload_offset="2"), Lost.INCOMPLETE),
         (answers(422, b'{"error": "digest_mismatch", "bad_parts": [0]}'), Lost.DIFFERENT),
     ],
 )
@@ -104,8 +105,8 @@ async def test_an_upload_that_lacks_something_goes_back(calls: Calls, reply: Act
 
 
 async def test_the_same_key_in_flight_is_waited_for(calls: Calls) -> None:
-    """409 with Retry-After is not about the upload: our own first request is still being worked on."""
-    assert await calls.submit(answers(409, retry_after="2"), MADE) == "id-1"
+    """409 without an offset is not about the upload: our own first request is still being worked on."""
+    assert await calls.submit(answers(409, retry_after="2"), answers(409), MADE) == "id-1"
     assert calls.clock.slept_s[0] >= 2
 
 
@@ -117,7 +118,6 @@ async def test_the_same_key_in_flight_is_waited_for(calls: Calls) -> None:
         (answers(400), UploadRefused),
         (answers(413), UploadRefused),
         (answers(422, b'{"error": "idempotency key reused"}'), UploadRefused),
-        (answers(307, location="https://elsewhere.example/"), UploadRefused),
     ],
 )
 async def test_a_refusal_is_not_repeated(calls: Calls, reply: Act, error: type[Exception]) -> None:

@@ -294,8 +294,10 @@ class Documented(httpx.AsyncBaseTransport):
         if fate == "unanswered":
             self.jobs += 1
             raise httpx.ReadError("reset")
-        if fate in {"429", "503", "502"}:
+        if fate in {"404", "410", "429", "503", "502"}:
             return httpx.Response(int(fate), stream=httpx.ByteStream(b""))
+        if fate == "503 later":
+            return httpx.Response(503, headers={"Retry-After": "7"}, stream=httpx.ByteStream(b""))
         self.jobs += 1
         answer = b'{"processing_id": "id-1"}' if fate == "ok" else fate.encode()
         return httpx.Response(200, stream=httpx.ByteStream(answer))
@@ -309,7 +311,7 @@ def single(state: Path, tmp_path: Path, clock: FakeClock, told: Events) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("fates", [["ok"], ["cut", "ok"], ["cut"] * 7 + ["ok"], ["429", "503", "ok"]])
+@pytest.mark.parametrize("fates", [["ok"], ["cut", "ok"], ["cut"] * 7 + ["ok"], ["429", "503 later", "ok"]])
 async def test_the_documented_call_is_repeated_while_no_job_can_exist(single: Desk, fates: list[str]) -> None:
     """Cut off before its last byte, or told no: it goes again, and one job comes of it."""
     server = Documented(single, list(fates))
@@ -319,7 +321,10 @@ async def test_the_documented_call_is_repeated_while_no_job_can_exist(single: De
     assert set(server.states) == {JobState.SUBMITTING}  # durable before the last byte left
 
 
-@pytest.mark.parametrize("fate", ["unanswered", "502", "<html>Please log in</html>", '{"processing_id": "id', "{}"])
+UNDECIDED = ("unanswered", "502", "503", "<html>Please log in</html>", '{"processing_id": "id', "{}")
+
+
+@pytest.mark.parametrize("fate", UNDECIDED)
 async def test_the_documented_call_is_not_repeated_when_a_job_may_exist(single: Desk, fate: str) -> None:
     """Sent whole and not answered as documented: a person decides, after this run and after the next."""
     server = Documented(single, [fate])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.faults import Busy, Fault, Nonsense, Refused, ServerTrouble, Throttled
+from engine.faults import Busy, Fault, Intercepted, Nonsense, ServerTrouble, Throttled
 from engine.wire.message import Response, excerpt
 from engine.wire.replies import complaint, fault_of, http_date, retry_after_s
 
@@ -72,11 +72,22 @@ def test_every_status_is_some_fault(status: int, body: bytes) -> None:
     assert fault.message.isprintable()
 
 
-def test_redirects_are_refusals() -> None:
-    """A recording is not carried to wherever a reply points."""
-    fault = fault_of(Response(307, {"location": "https://elsewhere.example/"}), "the upload")
-    assert isinstance(fault, Refused)
-    assert fault.status == 307
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://login.hotel.example/?ticket=c2VjcmV0", " to “https://login.hotel.example”"),
+        ("https://user:c2VjcmV0@login.hotel.example:8443/", " to “https://login.hotel.example”"),
+        ("/c2VjcmV0", ""),
+        ("http://[", ""),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 307, 399])
+def test_a_redirect_is_somebody_elses_answer(status: int, location: str, said: str) -> None:
+    """A recording is not carried to wherever a reply points; a person is told the host and no more."""
+    fault = fault_of(Response(status, {"location": location}), "the upload")
+    assert type(fault) is Intercepted
+    assert fault.message == f"the upload was redirected{said} ({status})"
 
 
 @pytest.mark.parametrize(

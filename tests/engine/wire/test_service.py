@@ -73,12 +73,21 @@ def test_a_422_about_something_else_is_a_refusal(parts: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "fault"),
-    [(404, Gone), (410, Gone), (409, Conflict), (401, Unauthorized), (400, Refused), (429, Throttled), (503, Busy)],
+    [(404, Gone), (410, Gone), (409, Busy), (401, Unauthorized), (400, Refused), (429, Throttled), (503, Busy)],
 )
 def test_refused_submissions(status: int, fault: type[Fault]) -> None:
     """What the upload lacks, what the key lacks, and what only needs patience are told apart."""
     with pytest.raises(fault):
         submitting().reply(status)
+
+
+def test_a_conflict_is_about_the_upload_only_with_its_offset() -> None:
+    """409 says where the upload stands, or that the service is not done with it; Retry-After is kept."""
+    with pytest.raises(Conflict):
+        submitting().reply(409, upload_offset="7")
+    with pytest.raises(Busy) as caught:
+        submitting().reply(409, retry_after="7")
+    assert caught.value.retry_after_s == 7.0
 
 
 @pytest.mark.parametrize("body", [b"<html>Please log in</html>", b'{"processing_id": "id', b"[]", b'{"id": "id-1"}'])

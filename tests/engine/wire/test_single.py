@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.faults import Fault, Nonsense, Refused, ServerTrouble, Throttled, Unauthorized
+from engine.faults import Fault, Intercepted, Nonsense, Refused, ServerTrouble, Throttled, Unauthorized
 from engine.model import Span
 from engine.wire import single
 from tests.engine.talk import Talk
@@ -75,7 +75,14 @@ def test_a_file_name_that_is_no_text_goes_as_its_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("status", "fault"),
-    [(302, Refused), (400, Refused), (401, Unauthorized), (403, Unauthorized), (429, Throttled), (502, ServerTrouble)],
+    [
+        (302, Intercepted),
+        (400, Refused),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (429, Throttled),
+        (502, ServerTrouble),
+    ],
 )
 def test_refusals(status: int, fault: type[Fault]) -> None:
     """No id was learnt, and the fault says why."""
