@@ -123,7 +123,7 @@ def created(state: LaneState, url: Secret | None, expires_at: float | None) -> L
         expires_at=expires_at,
     )
     warning = "the server no longer has the upload; its bytes are sent again" if lane.acked_bytes else None
-    return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, furthest_bytes=0, warning=warning)
+    return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, absences=0, furthest_bytes=0, warning=warning)
 
 
 def located(state: LaneState, standing: Standing) -> LaneState:
