@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.faults import Fault, Interrupted, Nonsense, Offline, Unreachable
 from engine.model import Span
 from engine.redaction import Secret
+from engine.runtime import exchange
 from engine.runtime.exchange import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Credentials, Exchanger, Watch
 from engine.wire.message import Body, Conversation, Request, Response
 from tests.engine.world import FakeClock, Script, answers, breaks
@@ -153,6 +154,60 @@ async def test_whether_the_whole_request_had_left(
         with pytest.raises(Interrupted) as caught:
             await exchanger.converse(asking(request), Zeros())
     assert caught.value.sent_all is sent_all
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_answer_says_whether_it_waited_for_the_request(clock: FakeClock, whole: bool) -> None:  # noqa: FBT001 - a column
+    """A gateway that answers before the body has left has handed no recording on."""
+
+    async def early(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(502, stream=httpx.ByteStream(b""))
+
+    request = Request("POST", SERVICE, body=Body(b"", Span(0, 5 * FIRST_PIECE_BYTES), b"--end--"))
+    async with exchanging(Script(answers(502) if whole else early), clock) as exchanger:
+        response = await exchanger.converse(asking(request), Zeros())
+    assert (response.status, response.sent_all) == (502, whole)
+
+
+async def test_new_credentials_replace_those_of_the_same_origin(clock: FakeClock) -> None:
+    """One Authorization header, the newest; another origin keeps its own."""
+    script = Script(answers(200), answers(200))
+    async with exchanging(script, clock) as exchanger:
+        exchanger.authorize(Credentials(SERVICE, (("Authorization", "Bearer old"), ("X-Old", "1"))))
+        exchanger.authorize(Credentials("https://other.example/", (("Authorization", "Bearer other"),)))
+        exchanger.authorize(Credentials("https://speech.example:443/files", (("Authorization", "Bearer new"),)))
+        await exchanger.converse(asking(Request("GET", SERVICE)))
+        await exchanger.converse(asking(Request("GET", "https://other.example/v1")))
+    assert [request.headers.get_list("authorization") for request in script.seen] == [["Bearer new"], ["Bearer other"]]
+    assert "x-old" not in script.seen[0].headers
+
+
+PROXY_VARIABLES = [f"{name}_proxy" for name in ("all", "http", "https", "no")]
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that names no proxy."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+def test_a_proxy_that_cannot_be_used(clock: FakeClock, no_proxy: pytest.MonkeyPatch) -> None:
+    """It is a setting that is wrong, said as such before anything is sent past it."""
+    no_proxy.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(ConfigError, match="proxy") as caught:
+        Exchanger(clock, user_agent="speechstream/test")
+    assert "ALL_PROXY" in str(caught.value.hint)
+
+
+def test_hosts_without_a_proxy_are_no_proxy(no_proxy: pytest.MonkeyPatch) -> None:
+    """NO_PROXY alone leaves us the connections that notice a dead peer; a proxy's are the library's."""
+    no_proxy.setenv("NO_PROXY", "localhost,127.0.0.1")
+    assert exchange._transport() is not None
+    no_proxy.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert exchange._transport() is None
 
 
 async def test_the_commitment_is_made_before_the_last_byte(clock: FakeClock) -> None:

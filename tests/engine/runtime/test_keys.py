@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,25 @@ def test_a_key_goes_to_the_service_it_was_given_for(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SPEECHSTREAM_API_KEY", "of-the-environment")
     with pytest.raises(ConfigError, match="belongs to"):
         find_key(settings(tmp_path), "https://other.example/v1")
+
+
+def test_a_key_in_the_file_goes_only_to_the_files_own_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With SPEECHSTREAM_ENDPOINT elsewhere neither the file's key nor its command's goes there; the environment's does."""
+    other = "https://other.example/v1"
+    for text in ("api_key = 'of-the-file'\n", printing("of-the-command")):
+        elsewhere = replace(settings(tmp_path, text), endpoint=other)
+        with pytest.raises(ConfigError, match="no API key for https://other"):
+            find_key(elsewhere, other)
+    monkeypatch.setenv("SPEECHSTREAM_API_KEY", "of-the-environment")
+    assert find_key(elsewhere, other) == Secret("of-the-environment")
+    with pytest.raises(ConfigError, match="belongs to"):
+        find_key(elsewhere, SERVICE)
+
+
+def test_a_file_that_names_no_service_has_the_key_of_the_configured_one(tmp_path: Path) -> None:
+    """A file with nothing but a key belongs to whatever service is configured."""
+    path = tmp_path / "config.toml"
+    path.write_text("api_key = 'of-the-file'\n")
+    path.chmod(0o600)
+    env = {"SPEECHSTREAM_CONFIG": str(path), "SPEECHSTREAM_STATE_DIR": str(tmp_path), "SPEECHSTREAM_ENDPOINT": SERVICE}
+    assert find_key(load(env), SERVICE) == Secret("of-the-file")

@@ -280,3 +280,60 @@ def test_a_key_that_is_none_is_told(state: Path) -> None:
         manifest.find_or_add(JOB, new=False)
         with pytest.raises(StateError, match="sealing key"):
             manifest.save_lane(JOB.id, Lane(0, Span(0, 1), url=Secret(URL)))
+
+
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
+def test_a_job_that_the_service_has_is_found_whatever_became_of_it(manifest: Manifest, end: JobState) -> None:
+    """Its transcription is paid for: the same command must meet it again and not make a second one."""
+    manifest.find_or_add(JOB, new=False)
+    manifest.move(JOB.id, JobState.PREPARING)
+    manifest.move(JOB.id, JobState.UPLOADING)
+    manifest.move(JOB.id, JobState.PROCESSING, processing_id="id-1")
+    manifest.move(JOB.id, end)
+    found, added = manifest.find_or_add(replace(JOB, id="zzzzzz", idempotency_key="other"), new=False)
+    assert (found.id, found.state, added) == (JOB.id, end, False)
+
+
+def test_a_recording_on_a_file_system_that_uses_all_64_bits(manifest: Manifest) -> None:
+    """Device and inode beyond SQLite's integers come back as they were, and a moved file is known by them."""
+    job = replace(JOB, identity=replace(JOB.identity, device=2**64 - 1, inode=2**63))
+    manifest.find_or_add(job, new=False)
+    assert manifest.job(JOB.id).identity == job.identity
+    assert manifest.find(replace(job, source="/elsewhere/renamed.mp4")) is not None
+    other = replace(job, source="/elsewhere/copy.mp4", identity=replace(job.identity, inode=2**63 + 1))
+    assert manifest.find(other) is None
+
+
+@pytest.mark.parametrize(
+    ("artifact", "path"),
+    [(ARTIFACT, "artifact.ogg"), (replace(ARTIFACT, path=JOB.source, is_source=True), MOVED.source)],
+    ids=["prepared", "as-is"],
+)
+def test_a_move_of_the_recording_undoes_nothing_of_its_owner(state: Path, artifact: ArtifactRecord, path: str) -> None:
+    """What was prepared since the job was looked up survives; only an artifact that is the recording moves with it."""
+    with Manifest(state) as owner, Manifest(state) as asker:
+        owner.find_or_add(JOB, new=False)
+        seen = asker.job(JOB.id)
+        owner.move(JOB.id, JobState.PREPARING)
+        owner.move(JOB.id, JobState.UPLOADING, artifact=artifact)
+        moved = asker.relocate(seen, MOVED.source)
+    assert (moved.source, moved.state) == (MOVED.source, JobState.UPLOADING)
+    assert moved.artifact == replace(artifact, path=path)
+
+
+def test_a_lost_artifact_takes_back_what_was_said_of_it(manifest: Manifest) -> None:
+    """Plan, lanes, digests and wire were that artifact's; the key stays, so that no second job comes of the next."""
+    plan = Plan(1000, 3000, (Span(0, 3000),))
+    manifest.find_or_add(JOB, new=False)
+    manifest.move(JOB.id, JobState.PREPARING)
+    manifest.move(JOB.id, JobState.UPLOADING, artifact=ARTIFACT)
+    manifest.save_plan(JOB.id, plan, [Lane(0, plan.lanes[0])], WireName.TUS)
+    manifest.save_lane(JOB.id, Lane(0, plan.lanes[0], created=True, url=Secret(URL), acked_bytes=5), {0: b"0" * 16})
+    job = manifest.prepare_again(JOB.id)
+    assert (job.state, job.artifact, job.plan, job.wire) == (JobState.PREPARING, None, None, None)
+    assert (manifest.lanes(job), manifest.digests(JOB.id)) == ([], {})
+    assert job.idempotency_key == JOB.idempotency_key
+    manifest.move(JOB.id, JobState.UPLOADING, artifact=ARTIFACT)
+    manifest.move(JOB.id, JobState.SUBMITTING)
+    with pytest.raises(InternalError, match="cannot be prepared again"):
+        manifest.prepare_again(JOB.id)

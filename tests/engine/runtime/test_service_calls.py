@@ -177,6 +177,20 @@ async def test_how_waiting_ends_otherwise(calls: Calls, acts: list[Act], error: 
     assert calls.script.over
 
 
+async def test_a_portal_says_nothing_of_the_job_however_often_it_is_asked(calls: Calls) -> None:
+    """A page for people or a redirect to one, all night long, ends no waiting; the service's word does."""
+    page = answers(200, b"<html>Please log in</html>", content_type="text/html; charset=utf-8")
+    redirect = answers(302, location="https://login.hotel.example/")
+    assert await calls.wait(WORKING, *[page, redirect] * 50, DONE) == "hello"
+
+
+async def test_a_portal_that_stays_costs_the_budget(calls: Calls) -> None:
+    """Patience with a page has the end that patience with silence has, and the job is kept."""
+    calls.policy = RetryPolicy(budget_s=60.0)
+    with pytest.raises(GaveUp):
+        await calls.wait(*[answers(200, b"<html>", content_type="text/html")] * 1000)
+
+
 async def test_a_service_that_stays_away_is_given_up_and_the_job_is_not(calls: Calls) -> None:
     """When the budget has passed without an answer the command ends; its hint goes on with the same job."""
     calls.policy = RetryPolicy(budget_s=60.0)

@@ -103,3 +103,19 @@ def test_an_account_tells_nothing_of_its_key() -> None:
     assert name != account_of("https://speech.example/v1", "sk-secret-kez")
     assert name != account_of("https://other.example/v1", "sk-secret-key")
     assert name == account_of("https://speech.example/v1", "sk-secret-key")
+
+
+async def test_a_clock_that_was_set_back_costs_one_window_and_no_more(
+    manifest: Manifest, clock: FakeClock, told: Events
+) -> None:
+    """Turns taken a day from now count as taken now, once: the wait is the limit's own, not a day, not without end."""
+    turns = Turns(manifest, clock, told.append, "account")
+    clock.now_s += 86_400.0
+    for _ in range(5):
+        async with turns.upload("job"):
+            pass
+    clock.now_s = began_s = 1000.0
+    async with turns.upload("job"):
+        pass
+    assert 60.0 <= clock.now_s - began_s <= 61.0
+    assert len(clock.slept_s) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -66,6 +67,8 @@ class Server(httpx.AsyncBaseTransport):
                 raise httpx.ReadError("reset")
             case "401" | "403" | "423" | "429" | "500" | "503" | "507":
                 return httpx.Response(int(fault), stream=httpx.ByteStream(b""))
+            case "takes nothing":
+                return self._answer(204, **{"Upload-Offset": request.headers["upload-offset"]})
             case "portal":
                 return httpx.Response(200, stream=httpx.ByteStream(b"<html>Please log in</html>"))
             case "400 after all":
@@ -282,6 +285,8 @@ class Documented(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Meet the next fate."""
         fate = self.fates.pop(0)
+        if fate == "early 502":
+            return httpx.Response(502, stream=httpx.ByteStream(b""))
         if fate == "cut":
             assert isinstance(request.stream, httpx.AsyncByteStream)
             await anext(aiter(request.stream))
@@ -299,6 +304,9 @@ class Documented(httpx.AsyncBaseTransport):
         if fate == "503 later":
             return httpx.Response(503, headers={"Retry-After": "7"}, stream=httpx.ByteStream(b""))
         self.jobs += 1
+        if fate == "ok, touched":
+            os.utime(self.desk.artifact, ns=(1, 1))
+            fate = "ok"
         answer = b'{"processing_id": "id-1"}' if fate == "ok" else fate.encode()
         return httpx.Response(200, stream=httpx.ByteStream(answer))
 
@@ -311,9 +319,11 @@ def single(state: Path, tmp_path: Path, clock: FakeClock, told: Events) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("fates", [["ok"], ["cut", "ok"], ["cut"] * 7 + ["ok"], ["429", "503 later", "ok"]])
+@pytest.mark.parametrize(
+    "fates", [["ok"], ["cut", "ok"], ["cut"] * 7 + ["ok"], ["429", "503 later", "early 502", "ok"]]
+)
 async def test_the_documented_call_is_repeated_while_no_job_can_exist(single: Desk, fates: list[str]) -> None:
-    """Cut off before its last byte, or told no: it goes again, and one job comes of it."""
+    """Cut off, or answered, before its last byte, or told no: it goes again, and one job comes of it."""
     server = Documented(single, list(fates))
     _, processing_id = await single.run(server)
     assert processing_id == "id-1"
@@ -332,6 +342,49 @@ async def test_the_documented_call_is_not_repeated_when_a_job_may_exist(single: 
         await single.run(server)
     assert single.stored()[0] is JobState.AMBIGUOUS
     assert "--on-ambiguous retry" in str(caught.value.hint)
+
+
+async def test_an_id_outlives_whatever_comes_after_the_answer(single: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies in the first thing it does after the reply has the paid job's id on its disk."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Manifest, "add_to_tally", die)
+    with pytest.raises(Killed):
+        await single.run(Documented(single, ["ok"]))
+    assert single.stored()[0] is JobState.PROCESSING
+    with Manifest(single.state) as manifest:
+        assert manifest.job("id-1").id == JOB.id
+
+
+async def test_a_recording_that_was_touched_meanwhile_loses_no_id(single: Desk) -> None:
+    """The service has the job whatever became of the file: its id is kept and told."""
+    _, processing_id = await single.run(Documented(single, ["ok, touched"]))
+    assert processing_id == "id-1"
+    assert single.stored()[0] is JobState.PROCESSING
+
+
+@pytest.mark.parametrize("fate", ["404", "410"])
+async def test_an_address_without_the_call_is_told_at_once(single: Desk, fate: str) -> None:
+    """No night of repeats against a wrong address: the first answer ends it, and the hint says what to look at."""
+    server = Documented(single, [fate])
+    with pytest.raises(UploadRefused, match="no upload call there") as caught:
+        await single.run(server)
+    assert "SPEECHSTREAM_ENDPOINT" in str(caught.value.hint)
+    assert single.stored()[0] is JobState.UPLOADING
+    _, processing_id = await single.run(Documented(single, ["ok"]))
+    assert processing_id == "id-1"
+
+
+async def test_a_server_that_takes_nothing_is_waited_for(desk: Desk) -> None:
+    """Between two appends that were called a success and kept nowhere there is a pause; what it takes then counts."""
+    server = Server({1: "takes nothing", 3: "takes nothing"})
+    state, _ = await desk.run(server)
+    assert server.seen == ["POST", "PATCH", "HEAD", "PATCH", "HEAD", "PATCH", "PATCH"]
+    assert len([seconds for seconds in desk.clock.slept_s if seconds > 0]) == 2
+    assert state.lane.complete
+    assert server.uploads == {"/v1/uploads/0": CONTENT}
 
 
 async def test_a_kill_within_the_documented_call_is_remembered_as_such(single: Desk) -> None:

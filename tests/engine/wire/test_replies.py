@@ -99,6 +99,7 @@ def test_a_redirect_is_somebody_elses_answer(status: int, location: str, said: s
         (b'{"error": {"code": 7}}', '“{"error": {"code": 7}}”'),
         (b"ERR_LOCKED: file\n  locked\n", "“ERR_LOCKED: file locked”"),
         (b"\x1b[2J\x07boo", "“?[2J?boo”"),
+        (b'{"message": "half \\ud800 a character"}', "“half ? a character”"),
         (b"", "an empty body"),
         (b"[" * 100_000, "“" + "[" * 120 + "…”"),
     ],

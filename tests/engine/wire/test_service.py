@@ -149,3 +149,21 @@ def test_an_unknown_id() -> None:
     """404 is about the id."""
     with pytest.raises(Gone):
         asking().reply(404, b'{"message": "unknown"}')
+
+
+def test_what_a_server_says_cannot_move_a_cursor() -> None:
+    """Status and message are made printable; a transcript is data and stays as it is."""
+    body = b'{"status": "\\u001b[2Jdone", "message": "a\\u0007b\\ud800", "transcription": "one\\ntwo\\u001b"}'
+    assert asking().reply(200, body).result == JobStatus("id-1", "?[2Jdone", "one\ntwo\x1b", "a?b?")
+
+
+@pytest.mark.parametrize("value", ["id\\u001b[2J", "id\\n", "\\ud800", "x" * 257])
+def test_an_id_that_fits_no_line(value: str) -> None:
+    """An id is printed, stored and put into a URL: control characters, half a character or a novel is none."""
+    with pytest.raises(Nonsense, match="no usable"):
+        submitting().reply(200, f'{{"processing_id": "{value}"}}'.encode())
+
+
+def test_the_longest_id() -> None:
+    """256 characters are taken, of any script."""
+    assert submitting().reply(200, f'{{"processing_id": "{"ü" * 256}"}}'.encode()).result == "ü" * 256
