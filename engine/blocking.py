@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
-from .client import Client
+from .client import Client, ClientSettings
 
 if TYPE_CHECKING:
     import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .model import Receipt, Transcript
 
 
-def transcribe(recording: str | os.PathLike[str], **settings: Any) -> Transcript:
+def transcribe(recording: str | os.PathLike[str], **settings: Unpack[ClientSettings]) -> Transcript:
     """The transcript of a recording; blocks until it is there. Takes the settings of `Client`.
 
     May be repeated after any interruption. Also works where an event loop runs already.
@@ -31,7 +31,7 @@ def transcribe(recording: str | os.PathLike[str], **settings: Any) -> Transcript
         return portal.call(work)
 
 
-def upload(recording: str | os.PathLike[str], **settings: Any) -> Receipt:
+def upload(recording: str | os.PathLike[str], **settings: Unpack[ClientSettings]) -> Receipt:
     """The processing_id of a recording; blocks until the service has it. Takes the settings of `Client`.
 
     Raises:

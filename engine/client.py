@@ -6,7 +6,7 @@ import secrets
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
@@ -14,7 +14,7 @@ import anyio
 from . import config, pipeline, preparing
 from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
-from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
+from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened, Warned
 from .model import Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .redaction import Secret, remember
@@ -25,7 +25,7 @@ from .runtime.manifest import Manifest
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
-from .wire.address import origin
+from .wire.address import origin, same_origin
 
 if TYPE_CHECKING:
     import os
@@ -41,6 +41,21 @@ if TYPE_CHECKING:
 _ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads like something else
 _ID_LENGTH: Final = 6
 _EVENTS_KEPT: Final = 10_000  # a reader that falls further behind misses progress, never a result
+
+
+class ClientSettings(TypedDict, total=False):
+    """The settings of `Client`, for functions that pass them on."""
+
+    endpoint: str | None
+    api_key: str | None
+    local: bool
+    state_dir: str | os.PathLike[str] | None
+    recipe: str | None
+    wire: str | None
+    checksum: bool
+    repeat_ambiguous: bool
+    retry_for_s: float | None
+    new: bool
 
 
 class Client:
@@ -152,10 +167,17 @@ class Client:
             SpeechStreamError: as `transcribe`.
         """
         address = _delivery_address(to)
-        if headers:
-            self._exchanger.authorize(Credentials(to, headers))
+        await self._authorize_delivery(to, headers)
         job = await self._open(_absolute(file), JobKind.DELIVERY, address, preparing.AS_IS)
         return await self._to_delivery(job, creation_url=to)
+
+    async def _authorize_delivery(self, to: str, headers: tuple[tuple[str, str], ...]) -> None:
+        """The caller's headers go to that origin; our key only where that is the configured service's own."""
+        endpoint = self.settings.endpoint
+        if headers:
+            self._exchanger.authorize(Credentials(to, headers))
+        elif endpoint and same_origin(endpoint, to):
+            await self._crew.access.base_url(endpoint)
 
     async def resume(self, name: str) -> Transcript | Receipt | Delivery:
         """Go on with a job by its id or processing_id, to its end.
@@ -274,20 +296,30 @@ class Client:
             found, added = self._manifest.find_or_add(job, new=self._new)
         else:
             added = False
+        _require_same_recipe(found, wish)
         if found.source != str(source):
             found = self._manifest.relocate(found, str(source))
         self._announce(found, resumed=not added)
-        for other in self._manifest.outdated(found) if added else ():
-            message = (
-                f"the recording has changed since job {other}, which is kept; `speechstream cancel {other}` ends it"
-            )
-            self._emit(Warned(found.id, message))
+        for name in self._manifest.outdated(found) if added else ():
+            await self._end_outdated(self._manifest.job(name), found)
         return found
+
+    async def _end_outdated(self, old: JobRecord, new: JobRecord) -> None:
+        """The recording was changed since `old` was begun: end it, unless it still has all it needs."""
+        if old.artifact is not None and not old.artifact.is_source:
+            hint = f"`speechstream resume {old.id}` finishes it, `speechstream cancel {old.id}` ends it"
+            self._emit(Warned(new.id, f"job {old.id} holds the recording as it was before it changed; {hint}"))
+            return
+        self._emit(Warned(new.id, f"the recording has changed since job {old.id}, which ends here"))
+        try:
+            await pipeline.discard(old, self._crew)
+        except UserError as error:
+            self._emit(Warned(new.id, error.message))
 
     def _announce(self, job: JobRecord, *, resumed: bool) -> None:
         if job.id not in self._announced:
             self._announced.add(job.id)
-            self._emit(Opened(job.id, job.source, resumed=resumed))
+            self._emit(Opened(job.id, job.source, resumed=resumed, done=job.state in FINAL))
 
     async def _to_transcript(self, job: JobRecord) -> Transcript:
         done = await self._run(job, JobState.COMPLETED)
@@ -350,6 +382,16 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     return value
 
 
+def _require_same_recipe(job: JobRecord, wish: str) -> None:
+    """One recording is one job: another recipe for it must be asked for as another job."""
+    made_with = job.wish if job.artifact is None else job.artifact.recipe
+    if wish not in {preparing.AUTO, job.wish, made_with}:
+        raise UserError(
+            f"{job.source} already is job {job.id}, with the recipe {made_with}",
+            hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {wish}",
+        )
+
+
 def _absolute(path: str | os.PathLike[str]) -> Path:
     """The user's name for a file, from the root; links are kept, as they are part of the name."""
     return Path(path).absolute()
@@ -365,7 +407,7 @@ def _delivery_address(to: str) -> str:
     for secret in (parts.query, parts.password):
         if secret:
             remember(secret)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
 def _user_agent() -> str:

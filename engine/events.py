@@ -13,12 +13,16 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The job is known. `resumed` when it existed before; `attached` when another process is its owner."""
+    """The job is known.
+
+    `resumed` when it existed before, `attached` when another process is its owner, `done` when nothing is left to do.
+    """
 
     job_id: str
     source: str
     resumed: bool
     attached: bool = False
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,6 +408,6 @@ def _for_delivery(error: KeyRejected, job: JobRecord) -> KeyRejected:
     if job.kind is not JobKind.DELIVERY:
         return error
     return KeyRejected(
-        error.message.replace("the API key", "the request's credentials"),
+        f"The server did not accept the request's credentials: {error.__cause__ or error}",
         hint="nothing is lost; repeat the same `speechstream send` with a valid `--header 'Authorization: …'`",
     )

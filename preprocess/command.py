@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Mixing opposite channels by adding them leaves silence; by subtracting, all of either.
 _SUBTRACT = "pan=mono|c0=0.5*c0-0.5*c1"
 
+_INPUT = "file:the recording"  # stands for a name whose bytes may be no text, which the graph could not hash
 _PROGRESS_PERIOD_S = 0.25  # often enough for a smooth bar, rare enough to cost nothing
 
 
@@ -28,7 +29,7 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     # Imported late: it takes 30 ms and only encoding needs it.
     import ffmpeg as builder
 
-    source = builder.input(f"file:{info.path}", protocol_whitelist="file", format_whitelist=FORMAT_WHITELIST)
+    source = builder.input(_INPUT, protocol_whitelist="file", format_whitelist=FORMAT_WHITELIST)
     streams = [source[str(info.audio.index)]]
     if recipe.keeps_video and info.video is not None:
         streams.insert(0, source[str(info.video.index)])
@@ -37,7 +38,8 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
         *("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose"),
         *("-progress", f"pipe:{progress_fd}", "-stats_period", str(_PROGRESS_PERIOD_S)),
     )
-    return cast("list[str]", builder.compile(node, cmd=ffmpeg.path, overwrite_output=True))
+    words = cast("list[str]", builder.compile(node, cmd=ffmpeg.path, overwrite_output=True))
+    return [f"file:{info.path}" if word == _INPUT else word for word in words]
 
 
 def _output_options(info: MediaInfo, recipe: Recipe) -> dict[str, str]:

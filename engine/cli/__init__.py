@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+_INTERRUPTED: Final = 130  # ExitCode.INTERRUPTED, where nothing is imported yet
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "transcribe": ("transcribe", "Upload recordings and print their transcripts."),
     "upload": ("upload", "Upload recordings and print their processing_ids."),
@@ -89,12 +90,14 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
-    from .session import exit_code_of, survive_signals
-
-    survive_signals()
     try:
+        from .session import exit_code_of, survive_signals
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    try:
+        survive_signals()
         cli.main(standalone_mode=False)
-    except BaseException as error:  # noqa: BLE001 - the last one to see it; exit_code_of re-raises what is not ours
+    except BaseException as error:  # noqa: BLE001 - the last one to see it: every end becomes an exit code
         sys.exit(exit_code_of(error))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import ExitCode, SpeechStreamError
-from .session import Reported, run, tell_error
+from ..errors import ExitCode, InternalError, SpeechStreamError
+from .session import Reported, run, tell_error, tell_fault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +48,11 @@ def each(
             if len(items) == 1:
                 raise
             batch.failed(index, error)
+        except Exception as error:
+            if len(items) == 1:
+                raise
+            tell_fault(error)
+            batch.failed(index, InternalError(f"{type(error).__name__}; the trace is above"))
         batch.show_what_is_ready()
 
     async def work(client: Client) -> None:

@@ -65,7 +65,7 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
         "acked_bytes": acked,
         "parts": record.plan.part_count if record.plan else None,
         "part_size_bytes": record.plan.part_size_bytes if record.plan else None,
-        **{f"tally_{name}": value for name, value in asdict(record.tally).items()},
+        **asdict(record.tally),
         "failure": record.failure,
         "transcription": record.transcription,
     }
@@ -74,7 +74,8 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
         return
     for name, value in facts.items():
         if value is not None:
-            click.echo(f"{name.replace('_', ' '):18} {printable(str(value))}")
+            shown = _moment(value) if name.endswith("_at") and isinstance(value, float) else str(value)
+            click.echo(f"{name.replace('_', ' '):18} {printable(shown)}")
 
 
 def _summary(job: JobRecord) -> dict[str, object]:
@@ -94,5 +95,14 @@ def _summary(job: JobRecord) -> dict[str, object]:
 def _row(job: JobRecord) -> tuple[str, str, str, str, str]:
     from ..progress.sentences import printable
 
-    since = datetime.fromtimestamp(job.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    return job.id, str(job.state), since, job.processing_id or "-", printable(PurePath(job.source).name)
+    return (
+        job.id,
+        str(job.state),
+        _moment(job.updated_at),
+        job.processing_id or "-",
+        printable(PurePath(job.source).name),
+    )
+
+
+def _moment(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import OutputError
 from .options import Common, common, recipe_option
 
 
@@ -25,11 +26,15 @@ def prepare(options: Common, file: Path, output: Path) -> None:
 
     from .. import config, preparing
     from ..progress import make
-    from .results import print_json, require_writable
+    from .results import print_json, require_not_the_recording, require_writable
     from .session import log_to_stderr
 
     log_to_stderr(options.verbose)
+    output = output.resolve()
     require_writable(output)
+    require_not_the_recording(output, file)
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output} is not a regular file", hint="name a new file with -o")
     renderer = make(options.progress)
     wish = options.recipe or config.load().recipe
     try:

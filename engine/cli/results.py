@@ -53,7 +53,9 @@ def require_writable(output: Path, sources: Sequence[Path] = (), suffix: str = "
         raise OutputError(f"{output} is not a folder, and there are several transcripts", hint=f"mkdir {output}")
     taken: dict[Path, Path] = {}
     for source in sources:
-        other = taken.setdefault(transcript_path(output, str(source), suffix), source)
+        target = transcript_path(output, str(source), suffix)
+        require_not_the_recording(target, source)
+        other = taken.setdefault(target, source)
         if other != source:
             raise OutputError(
                 f"The transcripts of {other} and {source} would go to one file in {output}",
@@ -66,16 +68,32 @@ def require_writable(output: Path, sources: Sequence[Path] = (), suffix: str = "
         raise OutputError(f"The folder {folder} for the result cannot be written", hint="choose another with -o")
 
 
+def require_not_the_recording(output: Path, source: Path) -> None:
+    """Keep a result from taking the place of what cannot be made again, under whatever name.
+
+    Raises:
+        OutputError: both are one file.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the recording itself", hint="choose another place for the result with -o")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` with `text`: a reader sees the old file or the whole new one, also after a power cut.
+
+    A link is followed; what is no regular file (a pipe, a device) is written to and not replaced.
 
     Raises:
         OutputError: the disk will not take it.
     """
     draft = None
+    path = path.resolve()
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.absolute().parent, prefix=f".{path.name}.", delete=False
+            "w", encoding="utf-8", dir=path.absolute().parent, prefix=".speechstream.", delete=False
         ) as file:
             draft = Path(file.name)
             file.write(text)

@@ -45,7 +45,7 @@ def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], .
     """Deliver FILE's bytes to a tus server and print the URL of the upload.
 
     No job is made. Repeat the command after any interruption: it goes on where the server stands. Your API key is
-    not sent: what the server wants to see goes into --header.
+    only sent where the URL is the configured service's own; for others there is --header.
     """
     from .results import print_json
     from .session import run

@@ -43,4 +43,4 @@ def serve(host: str, port: int, data: Path | None, key_file: Path | None, as_jso
     try:
         run_service(Config(data=folder.absolute(), host=host, port=port, key_file=key_file, announce=as_json))
     except SetupError as error:
-        raise UserError(str(error), hint="speechstream serve --help") from error
+        raise UserError(str(error), hint="another --port or --data may help: `speechstream serve --help`") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from ..errors import ExitCode, SpeechStreamError, UserError
+from ..errors import ExitCode, OutputError, SpeechStreamError, UserError
 from ..redaction import scrub
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def survive_signals() -> None:
             signal.signal(number, interrupt)
 
 
-def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for each way a command can end
+def exit_code_of(error: BaseException) -> int:  # noqa: C901, PLR0911 - one arm for each way a command can end
     """Tell the error as it deserves and give its exit code."""
     match error:
         case SystemExit():
@@ -147,15 +148,26 @@ def exit_code_of(error: BaseException) -> int:  # noqa: PLR0911 - one arm for ea
             _to_stderr(json.dumps({"error": "Interrupted", "message": "stopped; nothing is lost"}))
             return int(ExitCode.INTERRUPTED)
         case KeyboardInterrupt() | click.Abort():
-            tell("stopped; nothing is lost", hint="speechstream resume")
+            tell("stopped; nothing is lost", hint="the same command again goes on, as does `speechstream resume`")
             return int(ExitCode.INTERRUPTED)
         case SpeechStreamError():
             tell_error(error)
             return int(error.exit_code)
+        case OSError(errno=errno.ENOSPC):
+            _forget_stdout()
+            tell_error(
+                OutputError("There is no space left where the output goes", hint="free some, or send it elsewhere")
+            )
+            return int(ExitCode.USER)
         case ReaderLeft():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no more to say to it
+            _forget_stdout()
             return int(ExitCode.OK)
     return _ours(error)
+
+
+def _forget_stdout() -> None:
+    """What is still buffered for it must not fail once more when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell_error(error: SpeechStreamError, about: str | None = None) -> None:
@@ -182,12 +194,15 @@ def tell(message: str, *, hint: str | None = None, label: str | None = None) -> 
         _to_stderr(f"\n{name}: {scrub(hint)}")
 
 
-def _ours(error: BaseException) -> int:
-    """An error nobody meant to raise: say so, with the trace that a report needs, secrets removed."""
+def tell_fault(error: BaseException) -> None:
+    """Write the trace of an error nobody meant to raise, secrets removed, as a report needs it."""
     import traceback
 
-    trace = "".join(traceback.format_exception(error))
-    _to_stderr(scrub(trace))
+    _to_stderr(scrub("".join(traceback.format_exception(error))))
+
+
+def _ours(error: BaseException) -> int:
+    tell_fault(error)
     tell(
         f"this is a fault in speechstream: {type(error).__name__}",
         hint="nothing is lost; please report the lines above, then try `speechstream resume`",

@@ -45,7 +45,7 @@ def wait(options: Common, name: str, output: Path | None) -> None:
 
     May be stopped and taken up again at any time, also on another machine by processing_id.
     """
-    from .results import print_json, print_transcript, require_writable, write_atomically
+    from .results import print_json, print_transcript, require_writable, transcript_path, write_atomically
     from .session import run
 
     if output is not None:
@@ -60,4 +60,5 @@ def wait(options: Common, name: str, output: Path | None) -> None:
     else:
         print_transcript(transcript.text)
     if output is not None:
-        write_atomically(output, f"{transcript.text}\n")
+        name = transcript.source or transcript.processing_id
+        write_atomically(transcript_path(output, name, ".txt"), f"{transcript.text}\n")

@@ -215,7 +215,7 @@ def _reached(state: LaneState, standing: Standing) -> LaneState:
 
 def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
     if isinstance(fault, Unauthorized):
-        raise key_rejected(fault)
+        raise key_rejected(fault) from fault
     if isinstance(fault, NoSpace):
         raise UploadRefused(
             f"The service has no space for the upload: {fault.message}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..events import Waiting, Warned
+from ..events import Polled, Waiting, Warned
 from .sentences import sentence
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Lines:
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
         self._quiet = quiet
+        self._polled: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Write the event's sentence, if it is worth one."""
@@ -28,6 +29,10 @@ class Lines:
             return
         if isinstance(event, Waiting) and event.seconds < _WORTH_SAYING_S:
             return
+        if isinstance(event, Polled):
+            if event.processing_id in self._polled:
+                return  # once is news
+            self._polled.add(event.processing_id)
         text = sentence(event)
         if text is not None:
             self._stream.write(text + "\n")

@@ -49,7 +49,9 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each e
             return f"the service has it as {event.processing_id}"
         case Transferred():
             return _transferred(event)
-        case Prepared() | Uploaded() | Polled() | Completed() | Failed():
+        case Polled():
+            return f"the service is at work on {event.processing_id} ({event.status}); waiting for the transcript"
+        case Prepared() | Uploaded() | Completed() | Failed():
             return None
         case _:
             assert_never(event)
@@ -59,6 +61,8 @@ def _opened(event: Opened) -> str:
     name = printable(PurePath(event.source).name)
     if event.attached:
         return f"{name}: job {event.job_id} is being worked on by another process; following it"
+    if event.done:
+        return f"{name}: already done as job {event.job_id}"
     return f"{name}: {'going on with' if event.resumed else 'new'} job {event.job_id}"
 
 

@@ -78,8 +78,12 @@ class Database:
         if answer != "ok":
             raise StateError(
                 f"The manifest {self.path} is damaged: {answer}",
-                hint=f"move {self.folder} aside and run the same commands again; nothing on the service is lost",
+                hint=self._way_out,
             )
+
+    @property
+    def _way_out(self) -> str:
+        return f"move {self.folder} aside and run the same commands again; nothing on the service is lost"
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -92,9 +96,10 @@ class Database:
                     f"There is no space left for the manifest {self.path}",
                     hint="free some space there, then `speechstream resume`",
                 ) from error
+            damaged = getattr(error, "sqlite_errorname", "") in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
             raise StateError(
                 f"The manifest {self.path} cannot be used: {error}",
-                hint="run `speechstream doctor`; it names the cause and the way out",
+                hint=self._way_out if damaged else "look at the folder's permissions and its disk, then try again",
             ) from error
 
     @contextlib.contextmanager

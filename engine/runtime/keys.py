@@ -36,7 +36,7 @@ def find_key(settings: Settings, endpoint: str, given: Secret | None = None) -> 
     key = key or _from_keyring(endpoint)
     if key is None and not own:
         raise ConfigError(
-            f"The job belongs to {endpoint}, and the key at hand to {configured}",
+            f"The key at hand belongs to {configured}, and not to {endpoint}",
             hint=f"SPEECHSTREAM_ENDPOINT={endpoint} with that service's key, then the same command",
         )
     if key is None:
@@ -63,12 +63,23 @@ def _from_command(settings: Settings) -> Secret | None:
             words, stdout=subprocess.PIPE, timeout=COMMAND_WAIT_S, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it ended with {type(error).__name__}"
+        reason = _reason(error)
         raise ConfigError(f"The api_key_command {words[0]!r} gave no key: {reason}") from None
     value = done.stdout.decode("utf-8", "replace").strip()
     if not value:
         raise ConfigError(f"The api_key_command {words[0]!r} printed nothing")
     return Secret(value)
+
+
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    match error:
+        case subprocess.CalledProcessError():
+            return f"it ended with exit status {error.returncode}"
+        case subprocess.TimeoutExpired():
+            return f"it took longer than {COMMAND_WAIT_S:.0f} s"
+        case OSError():
+            return error.strerror or str(error)
+    return type(error).__name__
 
 
 def _from_keyring(endpoint: str) -> Secret | None:

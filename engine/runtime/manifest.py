@@ -94,18 +94,18 @@ class Manifest:
     def find(self, job: JobRecord) -> JobRecord | None:
         """The job that this recording already has.
 
-        The same recording: same kind, endpoint and wish; same size, time of change and fingerprint; and the same
+        The same recording: same kind and endpoint; same size, time of change and fingerprint; and the same
         path or the same inode, so that a moved file is still itself. A failed or cancelled job counts only where the
         service has it: another one would be paid for again.
         """
         identity = job.identity
         with self._explained():
             row = self._db.execute(
-                """SELECT * FROM job WHERE size_bytes = ? AND mtime_ns = ? AND endpoint = ? AND kind = ? AND wish = ?
+                """SELECT * FROM job WHERE size_bytes = ? AND mtime_ns = ? AND endpoint = ? AND kind = ?
                    AND fingerprint = ? AND (source = ? OR (device = ? AND inode = ?))
                    AND (processing_id IS NOT NULL OR state NOT IN ('failed', 'cancelled'))
                    ORDER BY created_at DESC LIMIT 1""",
-                (identity.size_bytes, identity.mtime_ns, job.endpoint, job.kind, job.wish, identity.fingerprint,
+                (identity.size_bytes, identity.mtime_ns, job.endpoint, job.kind, identity.fingerprint,
                  os.fsencode(job.source), str(identity.device), str(identity.inode)),
             ).fetchone()  # fmt: skip
         return None if row is None else self._job(row)

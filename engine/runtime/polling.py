@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..core import polling as policy
 from ..core.lane import key_rejected
-from ..errors import ServiceError, UnexpectedReply
+from ..errors import NoSuchJob, ServiceError, UnexpectedReply
 from ..events import Polled
 from ..faults import Gone, Intercepted, Nonsense, Refused, Unauthorized
 from ..wire import service
@@ -28,7 +28,8 @@ async def ask(
 
     Raises:
         KeyRejected: 401 or 403.
-        ServiceError: the service does not know the id, or refuses to answer.
+        NoSuchJob: the service does not know an id that is none of ours.
+        ServiceError: it does not know one of ours, or refuses to answer.
         UnexpectedReply: it keeps answering something that is no status.
         GaveUp: no answer within the budget.
     """
@@ -56,7 +57,12 @@ async def ask(
         except Gone as fault:
             unknown += 1
             if unknown >= MAX_UNKNOWN:
-                raise ServiceError(f"The service does not know job {processing_id}: {fault.message}") from fault
+                message = f"The service does not know job {processing_id}: {fault.message}"
+                if persistence.job_id:
+                    raise ServiceError(
+                        message, hint="ask its operator; a new job: the recording with `--new`"
+                    ) from fault
+                raise NoSuchJob(message, hint="check the id, and SPEECHSTREAM_ENDPOINT") from fault
             raise
 
     answer: JobStatus = await persistence.until_answered(attempt, "Waiting for the transcript")

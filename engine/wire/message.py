@@ -77,9 +77,11 @@ class Response:
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            kind = Intercepted if self.is_page else Nonsense
+            if self.is_page:
+                message = f"the reply ({self.status}) is a page for people, not the service's"
+                raise Intercepted(message, sent_all=self.sent_all) from error
             message = f"the reply ({self.status}) is not JSON: {excerpt(self.body)}"
-            raise kind(message, sent_all=self.sent_all) from error
+            raise Nonsense(message, sent_all=self.sent_all) from error
         if not isinstance(value, dict):
             message = f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}"
             raise Nonsense(message, sent_all=self.sent_all)

@@ -97,7 +97,8 @@ def digits(value: str) -> int | None:
 def fault_of(response: Response, doing: str) -> Fault:
     """The fault that a reply outside 2xx stands for; `doing` completes “the server answered 503 to …”."""
     status = response.status
-    message = f"the server answered {status} to {doing}: {complaint(response.body)}"
+    said = "a page for people" if response.is_page else complaint(response.body)
+    message = f"the server answered {status} to {doing}: {said}"
     wait = retry_after_s(response.headers)
     sent_all = response.sent_all
     if 300 <= status < 400:  # noqa: PLR2004 - redirects; none is followed, so none counts as success

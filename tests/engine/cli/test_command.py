@@ -201,7 +201,10 @@ def test_a_signal_ends_a_command_in_order(
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr.lstrip() == "stopped; nothing is lost\n\nhint: speechstream resume\n"
+    assert (
+        stderr.lstrip()
+        == "stopped; nothing is lost\n\nhint: the same command again goes on, as does `speechstream resume`\n"
+    )
     (job,) = map(json.loads, shell.run("jobs", "--json").stdout.splitlines())
     assert job["state"] == "uploading"
     assert job["source"] == str(tmp_path / "talk.mp4")

@@ -48,7 +48,7 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ("text", "said"),
     [
         ("api_key_command = ['/no/such/program']", "No such file"),
-        (f"api_key_command = ['{sys.executable}', '-c', 'raise SystemExit(3)']", "CalledProcessError"),
+        (f"api_key_command = ['{sys.executable}', '-c', 'raise SystemExit(3)']", "exit status 3"),
         (f"api_key_command = ['{sys.executable}', '-c', '']", "printed nothing"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_key_goes_to_the_service_it_was_given_for(tmp_path: Path, monkeypatch:
 
 
 def test_a_key_in_the_file_goes_only_to_the_files_own_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With SPEECHSTREAM_ENDPOINT elsewhere neither the file's key nor its command's goes there; the environment's does."""
+    """With another SPEECHSTREAM_ENDPOINT neither the file's key nor its command's goes there; the environment's does."""
     other = "https://other.example/v1"
     for text in ("api_key = 'of-the-file'\n", printing("of-the-command")):
         elsewhere = replace(settings(tmp_path, text), endpoint=other)

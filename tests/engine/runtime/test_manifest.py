@@ -106,14 +106,14 @@ COPIED = replace(JOB, identity=replace(JOB.identity, device=9, inode=9))
         (replace(JOB, identity=replace(JOB.identity, mtime_ns=5)), False),
         (replace(JOB, identity=replace(JOB.identity, size_bytes=5)), False),
         (replace(JOB, identity=replace(JOB.identity, fingerprint="f2")), False),
-        (replace(JOB, wish="lossless"), False),
+        (replace(JOB, wish="lossless"), True),
         (replace(JOB, endpoint="https://other.example/v1"), False),
         (replace(JOB, kind=JobKind.DELIVERY), False),
     ],
     ids=["same", "moved", "restored", "both", "touched", "grown", "edited", "recipe", "endpoint", "kind"],
 )
 def test_what_counts_as_the_same_recording(manifest: Manifest, asked: type[object], same: bool) -> None:  # noqa: FBT001 - a column
-    """Its content and time, under the same path or the same inode, wanted the same way from the same service."""
+    """Its content and time, under the same path or the same inode, for the same service; whatever the recipe."""
     manifest.find_or_add(JOB, new=False)
     found = manifest.find(asked)  # type: ignore[arg-type]  # the table's first column is a JobRecord
     assert (found is not None) is same
