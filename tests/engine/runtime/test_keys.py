@@ -74,7 +74,7 @@ def test_a_key_goes_to_the_service_it_was_given_for(tmp_path: Path, monkeypatch:
 
 
 def test_a_key_in_the_file_goes_only_to_the_files_own_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another SPEECHSTREAM_ENDPOINT neither the file's key nor its command's goes there; the environment's does."""
+    """With another SPEECHSTREAM_ENDPOINT the key of the file and of its command stays; that of the environment goes."""
     other = "https://other.example/v1"
     for text in ("api_key = 'of-the-file'\n", printing("of-the-command")):
         elsewhere = replace(settings(tmp_path, text), endpoint=other)
