@@ -86,6 +86,7 @@ class ScriptedService:
         jobs: what every job received, by processing_id.
         uploads: all uploads by id; an id is a capability that must never show up in a log.
         on_strike: called when the script strikes, before the connection ends.
+        replying: asked first for the answer to every whole request; None leaves it to the service.
     """
 
     def __init__(self, strike: Strike | None = None, statuses: Iterable[tuple[int, int]] = (), polls: int = 0) -> None:
@@ -93,6 +94,7 @@ class ScriptedService:
         self.jobs: dict[str, bytes] = {}
         self.uploads: dict[str, Stored] = {}
         self.on_strike: Callable[[], None] = lambda: None
+        self.replying: Callable[[Asked], bytes | None] = lambda _: None
         self._strike = strike
         self._statuses = dict(statuses)
         self._polls_left = polls
@@ -165,8 +167,11 @@ class ScriptedService:
             self._append(asked)
 
     def _answer(self, ordinal: int, asked: Asked) -> bytes:
+        reply_of_the_test = self.replying(asked)
+        if reply_of_the_test is not None:
+            return reply_of_the_test
         if ordinal in self._statuses:
-            return _answer(self._statuses[ordinal])
+            return reply(self._statuses[ordinal])
         answering = {
             "OPTIONS /v1/uploads": self._offer,
             "POST /v1/uploads": self._create,
@@ -175,29 +180,29 @@ class ScriptedService:
             "POST /v1/upload": self._submit if asked.headers.get("content-type") == "application/json" else self._take,
             "GET /v1/status": self._report,
         }.get(asked.route)
-        return _answer(404) if answering is None else answering(asked)
+        return reply(404) if answering is None else answering(asked)
 
     def _offer(self, _: Asked) -> bytes:
-        return _answer(204, {"Tus-Version": "1.0.0", "Tus-Extension": "creation,termination"})
+        return reply(204, {"Tus-Version": "1.0.0", "Tus-Extension": "creation,termination"})
 
     def _create(self, asked: Asked) -> bytes:
         upload_id = secrets.token_urlsafe(24)
         self.uploads[upload_id] = Stored(int(asked.headers["upload-length"]))
-        return _answer(201, {"Location": f"/v1/uploads/{upload_id}"})
+        return reply(201, {"Location": f"/v1/uploads/{upload_id}"})
 
     def _stand(self, asked: Asked, status: int = 200) -> bytes:
         upload = self.uploads.get(asked.path.rpartition("/")[2])
         if upload is None:
-            return _answer(404)
+            return reply(404)
         stands = {"Upload-Offset": str(len(upload.content)), "Upload-Length": str(upload.length_bytes)}
-        return _answer(status, stands)
+        return reply(status, stands)
 
     def _append(self, asked: Asked) -> bytes:
         upload = self.uploads.get(asked.path.rpartition("/")[2])
         if upload is None:
-            return _answer(404)
+            return reply(404)
         if int(asked.headers["upload-offset"]) != len(upload.content):
-            return _answer(409)
+            return reply(409)
         upload.content += asked.body
         return self._stand(asked, 204)
 
@@ -205,23 +210,23 @@ class ScriptedService:
         document = json.loads(asked.body)
         upload = self.uploads.get(document["upload"].rpartition("/")[2])
         if upload is None:
-            return _answer(404)
+            return reply(404)
         if len(upload.content) != upload.length_bytes:
-            return _answer(409)
+            return reply(409, {"Upload-Offset": str(len(upload.content))})
         part_size: int = document["part_size"]
         cuts = range(0, upload.length_bytes, part_size)
         parts = [xxhash.xxh3_128_hexdigest(bytes(upload.content[cut : cut + part_size])) for cut in cuts]
         if document["parts"] != parts:
-            return _answer(422, content={"message": "digest_mismatch", "bad_parts": list(range(len(parts)))})
+            return reply(422, content={"message": "digest_mismatch", "bad_parts": list(range(len(parts)))})
         if upload.job is None:
             upload.job = self._add_job(bytes(upload.content))
-        return _answer(200, content={"processing_id": upload.job})
+        return reply(200, content={"processing_id": upload.job})
 
     def _take(self, asked: Asked) -> bytes:
         boundary = asked.headers["content-type"].partition("boundary=")[2].encode()
         _, _, rest = asked.body.partition(b"\r\n\r\n")
         content, _, _ = rest.rpartition(b"\r\n--" + boundary + b"--")
-        return _answer(200, content={"processing_id": self._add_job(content)})
+        return reply(200, content={"processing_id": self._add_job(content)})
 
     def _add_job(self, content: bytes) -> str:
         processing_id = f"job-{len(self.jobs) + 1}"
@@ -230,11 +235,11 @@ class ScriptedService:
 
     def _report(self, asked: Asked) -> bytes:
         if asked.path.partition("processing_id=")[2] not in self.jobs:
-            return _answer(404)
+            return reply(404)
         self._polls_left -= 1
         if self._polls_left >= 0:
-            return _answer(200, content={"status": "processing"})
-        return _answer(200, content={"status": "completed", "transcription": TEXT})
+            return reply(200, content={"status": "processing"})
+        return reply(200, content={"status": "completed", "transcription": TEXT})
 
 
 def _read_head(reader: BufferedReader) -> Asked:
@@ -244,14 +249,15 @@ def _read_head(reader: BufferedReader) -> Asked:
     return Asked(method, path, headers)
 
 
-def _answer(
-    status: int, headers: Mapping[str, str] | None = None, content: Mapping[str, object] | None = None
+def reply(
+    status: int, headers: Mapping[str, str] | None = None, content: Mapping[str, object] | str | None = None
 ) -> bytes:
-    body = b"" if content is None else json.dumps(content).encode()
+    """A whole response; text goes as a page for people, anything else as JSON."""
+    body = b"" if content is None else (content if isinstance(content, str) else json.dumps(content)).encode()
     told = {"Tus-Resumable": "1.0.0", **(headers or {})}
     if status != 204:  # it has no body, and no length of one (RFC 9110 section 8.6)
         told["Content-Length"] = str(len(body))
     if content is not None:
-        told["Content-Type"] = "application/json"
+        told["Content-Type"] = "text/html" if isinstance(content, str) else "application/json"
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Refused')}", *(f"{name}: {told[name]}" for name in told)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -1,0 +1,293 @@
+"""The library's client against a service on loopback that follows a script, in time that passes only in sleep."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine import Client
+from engine.errors import ConfigError, JobFailed, KeyRejected, RecordingChanged, ServiceError
+from engine.events import Warned
+from engine.model import JobKind, JobState, WireName
+from engine.runtime.manifest import Manifest
+from tests.engine.world import Events, FakeClock
+from tests.faults.recording import write_wav
+from tests.faults.scripted import TEXT, Asked, Moment, ScriptedService, Strike, reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from engine.model import JobRecord
+
+pytestmark = pytest.mark.anyio
+CONTENT = random.Random(2).randbytes(200_000)
+
+
+@dataclass
+class House:
+    """A user's machine and the service it talks to; every `client` is another run of the program."""
+
+    service: ScriptedService
+    recording: Path
+    state: Path
+    clock: FakeClock
+    told: Events = field(default_factory=Events)
+
+    @asynccontextmanager
+    async def client(
+        self, *, recipe: str = "as-is", api_key: str | None = "sk-key-of-the-house"
+    ) -> AsyncIterator[Client]:
+        """One run."""
+        client = Client(
+            endpoint=self.service.endpoint, api_key=api_key, state_dir=self.state, recipe=recipe, clock=self.clock
+        )
+        client.listen(self.told.append)
+        async with client:
+            yield client
+
+    async def transcribe(self, *, recipe: str = "as-is") -> str:
+        """One run of the command that everybody types."""
+        async with self.client(recipe=recipe) as client:
+            return (await client.transcribe(self.recording)).text
+
+    async def stopped_by_401(self, route: str, *, recipe: str = "as-is") -> JobRecord:
+        """One run that the service ends at the first such request, and no other after it; the job it leaves."""
+        self.service.replying = refusing(route)
+        with pytest.raises(KeyRejected):
+            await self.transcribe(recipe=recipe)
+        self.service.replying = lambda _: None
+        self.service.requests.clear()
+        return self.job()
+
+    def job(self) -> JobRecord:
+        """The one job there is."""
+        with Manifest(self.state) as manifest:
+            (job,) = manifest.jobs()
+            return job
+
+    def warnings(self) -> list[str]:
+        """What the user was warned of."""
+        return [event.message for event in self.told.of(Warned) if isinstance(event, Warned)]
+
+    def replace_recording(self) -> None:
+        """Other bytes of the same size, with the time of the old ones, as a copy that keeps times leaves them."""
+        before = self.recording.stat()
+        self.recording.write_bytes(bytes(reversed(self.recording.read_bytes())))
+        os.utime(self.recording, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.fixture
+def house(tmp_path: Path, state: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """A recording that nobody has sent yet, and an environment that holds nothing of ours."""
+    for name in [name for name in os.environ if name.startswith("SPEECHSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    recording = tmp_path / "talk.mp4"
+    recording.write_bytes(CONTENT)
+    with ScriptedService() as service:
+        yield House(service, recording, state, clock)
+
+
+def refusing(route: str, status: int = 401) -> Callable[[Asked], bytes | None]:
+    """A service that answers one of its calls so, every time."""
+    return lambda asked: reply(status) if asked.route == route else None
+
+
+PATCH = "PATCH /v1/uploads/{id}"
+SUBMIT = "POST /v1/upload"
+
+
+async def test_a_recording_becomes_a_transcript(house: House) -> None:
+    """Asked, created, sent, submitted, polled: one job with the recording's bytes, and its text."""
+    assert await house.transcribe() == TEXT
+    assert list(house.service.jobs.values()) == [CONTENT]
+    assert house.warnings() == []
+
+
+class TestAsIs:
+    async def test_a_recording_replaced_between_two_runs_is_not_sent(self, house: House) -> None:
+        """Size and time are those of the old one, the bytes are not: nothing of them is mixed with what was sent."""
+        job = await house.stopped_by_401(PATCH)
+        house.replace_recording()
+        async with house.client() as client:
+            with pytest.raises(RecordingChanged, match=job.id):
+                await client.resume(job.id)
+        assert house.service.requests == []
+        assert house.service.jobs == {}
+
+    async def test_a_delivery_replaced_while_it_was_sent_is_not_delivered(self, house: House) -> None:
+        """Nobody else compares those bytes: the file is looked at once more after its last one."""
+
+        def replacing(asked: Asked) -> None:
+            if asked.route == PATCH:
+                house.replace_recording()
+
+        house.service.replying = replacing
+        async with house.client() as client:
+            with pytest.raises(RecordingChanged):
+                await client.send(house.recording, f"{house.service.endpoint}/uploads")
+        job = house.job()
+        assert (job.kind, job.state) == (JobKind.DELIVERY, JobState.UPLOADING)
+
+
+class TestChoosing:
+    async def test_a_bad_key_chooses_nothing(self, house: House) -> None:
+        """401 to OPTIONS is about the key: no other request, no wire for the job, and nothing remembered."""
+        house.service.replying = refusing("OPTIONS /v1/uploads")
+        with pytest.raises(KeyRejected):
+            await house.transcribe()
+        assert house.service.requests == ["OPTIONS /v1/uploads"]
+        assert house.job().wire is None
+        house.service.replying = lambda _: None
+        assert await house.transcribe() == TEXT
+        assert house.job().wire is WireName.TUS
+        assert house.service.requests.count("OPTIONS /v1/uploads") == 2
+
+    @pytest.mark.parametrize("status", [403, 404, 405])
+    async def test_a_server_without_tus_gets_the_documented_call(self, house: House, status: int) -> None:
+        """And is asked again for the next recording: it may have learnt in the meantime."""
+        house.service.replying = lambda asked: reply(status) if asked.method == "OPTIONS" else None
+        assert await house.transcribe() == TEXT
+        assert house.job().wire is WireName.SINGLE
+        house.service.replying = lambda _: None
+        house.replace_recording()
+        house.clock.now_s += 60.0
+        assert await house.transcribe() == TEXT
+        assert house.service.requests.count(PATCH) == 1
+        assert len(house.service.jobs) == 2
+
+    async def test_an_upload_that_has_begun_asks_nothing(self, house: House) -> None:
+        """Days later, with an OPTIONS that fails, it goes on with the resource that was made for it."""
+        await house.stopped_by_401(PATCH)
+        house.service.replying = refusing("OPTIONS /v1/uploads", 404)
+        house.clock.now_s += 3 * 86_400.0
+        assert await house.transcribe() == TEXT
+        assert house.service.requests[:3] == ["HEAD /v1/uploads/{id}", PATCH, SUBMIT]
+        assert len(house.service.uploads) == 1
+
+
+class TestSubmitting:
+    async def test_a_server_that_contradicts_itself_is_given_a_moment(self, house: House) -> None:
+        """It says complete and incomplete in turn: each time at least a second passes, and the fourth ends it."""
+        at_s: list[float] = []
+
+        def incomplete(asked: Asked) -> bytes | None:
+            if asked.route != SUBMIT:
+                return None
+            at_s.append(house.clock.now_s)
+            return reply(409, {"Upload-Offset": str(len(CONTENT))})
+
+        house.service.replying = incomplete
+        with pytest.raises(ServiceError, match="again and again"):
+            await house.transcribe()
+        assert len(at_s) == 4
+        assert min(later - earlier for earlier, later in itertools.pairwise(at_s)) >= 1.0
+        assert house.job().state is JobState.SUBMITTING
+
+    async def test_a_submission_needs_no_recording(self, house: House) -> None:
+        """All its parts were hashed when they were sent: the file may be on an unplugged disk by now."""
+        job = await house.stopped_by_401(SUBMIT)
+        house.recording.unlink()
+        async with house.client() as client:
+            done = await client.wait(job.id)
+        assert done.text == TEXT
+        assert list(house.service.jobs.values()) == [CONTENT]
+
+
+async def test_a_job_that_failed_at_the_service_is_not_paid_for_twice(house: House) -> None:
+    """The same command meets the same job and its verdict; it makes no second one."""
+    failing = {"status": "failed", "message": "too noisy"}
+    house.service.replying = lambda asked: reply(200, content=failing) if asked.method == "GET" else None
+    for _ in range(2):
+        with pytest.raises(JobFailed, match="too noisy"):
+            await house.transcribe()
+    assert len(house.service.jobs) == 1
+    assert house.job().state is JobState.FAILED
+
+
+async def test_a_lost_artifact_is_made_and_sent_again(house: House) -> None:
+    """Whoever cleaned our folder up costs the user time: same job, same key, one transcript of the whole recording."""
+    write_wav(house.recording, 200_000, seed=1)
+    job = await house.stopped_by_401(PATCH, recipe="standard")
+    assert job.artifact is not None
+    assert not job.artifact.is_source
+    (house.state / "jobs" / job.id / "spool" / job.artifact.path).unlink()
+    keys = set[str]()
+
+    def noting(asked: Asked) -> None:
+        if asked.route == SUBMIT:
+            keys.add(asked.headers["idempotency-key"])
+
+    house.service.replying = noting
+    assert await house.transcribe(recipe="standard") == TEXT
+    assert house.job().id == job.id
+    assert keys == {f'"{job.idempotency_key}"'}
+    assert [len(content) for content in house.service.jobs.values()] == [job.artifact.size_bytes]
+    assert house.warnings() == ["the prepared artifact is no longer here; it is made and sent again"]
+
+
+class TestCancel:
+    async def test_without_a_key(self, house: House) -> None:
+        """Giving up needs nobody's leave: the job is cancelled, and what stays on the server is said."""
+        job = await house.stopped_by_401(PATCH)
+        async with house.client(api_key=None) as client:
+            with pytest.raises(ConfigError):
+                await client.transcribe(house.recording)
+            assert (await client.cancel(job.id)).state is JobState.CANCELLED
+        assert house.service.requests == []
+        assert "the server's copy stays until it expires" in house.warnings()[-1]
+        assert not (house.state / "jobs" / job.id).exists()
+
+    async def test_while_the_server_is_away(self, house: House) -> None:
+        """A server that breaks every connection is asked once and not waited for."""
+        job = await house.stopped_by_401(PATCH)
+        began_s = house.clock.now_s
+        house.service._strike = Strike(1, Moment.BEFORE, blows=1000)
+        async with house.client() as client:
+            assert (await client.cancel(job.id)).state is JobState.CANCELLED
+        assert house.clock.now_s == began_s
+        assert "the server's copy stays until it expires" in house.warnings()[-1]
+
+    async def test_the_uploads_go_from_the_server(self, house: House) -> None:
+        """With a key and a server the remote copy is removed, and nothing needs saying."""
+        job = await house.stopped_by_401(PATCH)
+        house.service.replying = lambda asked: reply(204) if asked.method == "DELETE" else None
+        async with house.client() as client:
+            await client.cancel(job.id)
+        assert house.service.requests == ["DELETE /v1/uploads/{id}"]
+        assert house.warnings() == []
+
+
+class TestFolders:
+    async def test_what_a_kill_left_behind_a_finished_job_goes(self, house: House) -> None:
+        """At the next start; an unfinished job's folder stays, and so does what is none of ours."""
+        await house.transcribe()
+        done = house.job()
+        house.replace_recording()
+        house.service.replying = refusing(PATCH)
+        with pytest.raises(KeyRejected):
+            await house.transcribe()
+        house.service.replying = lambda _: None
+        jobs = house.state / "jobs"
+        (unfinished,) = jobs.iterdir()
+        for name in (done.id, "not-a-job"):
+            (jobs / name / "spool").mkdir(parents=True)
+            (jobs / name / "spool" / "artifact.ogg").write_bytes(b"left behind")
+        async with house.client():
+            pass
+        assert {path.name for path in jobs.iterdir()} == {unfinished.name, "not-a-job"}
+
+    async def test_a_finished_job_gets_no_folder_again(self, house: House) -> None:
+        """Its transcript comes from the manifest, without a request and without a trace on the disk."""
+        await house.transcribe()
+        house.service.requests.clear()
+        assert await house.transcribe() == TEXT
+        assert house.service.requests == []
+        assert list((house.state / "jobs").iterdir()) == []
