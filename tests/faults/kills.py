@@ -55,6 +55,7 @@ _ORDER: Final = (
     *(_P.OPENING, _P.CREATION, _P.SENDING, _P.BETWEEN, _P.SENDING),
     *(_P.BETWEEN, _P.SENDING, _P.SUBMITTING, _P.ANSWERING, _P.POLLING),
 )
+_QUESTION: Final = "OPTIONS /v1/uploads"
 _CREATION: Final = "POST /v1/uploads"
 _SUBMISSION: Final = "POST /v1/upload HTTP"
 
@@ -122,6 +123,8 @@ class Course:
         """What the proxy does to hold the request that the kill is to hit."""
         rate = self.trial.rate_bytes_s
         match phase:
+            case Phase.OPENING:  # held at its first question, so that a slow look-out cannot let it get further
+                held = Fault(black_hole_after_bytes=1, armed_by=_QUESTION, rate_bytes_per_s=rate)
             case Phase.CREATION:
                 after_bytes = self.chance.randint(1, 200)
                 held = Fault(black_hole_after_bytes=after_bytes, armed_by=_CREATION, rate_bytes_per_s=rate)
