@@ -337,7 +337,8 @@ class Client:
         done = await self._run(job, JobState.COMPLETED, creation_url)
         if done.result_url is None:
             raise ServiceError(f"Job {done.id} is {done.state} and delivered nothing")
-        return Delivery(done.id, done.result_url, done.source, done.identity.size_bytes)
+        url = Secret(_without_login(done.result_url.reveal()))
+        return Delivery(done.id, url, done.source, done.identity.size_bytes)
 
     async def _run(self, job: JobRecord, goal: JobState, creation_url: str | None = None) -> JobRecord:
         wishes = replace(self._wishes, goal=goal, creation_url=creation_url)
@@ -408,6 +409,12 @@ def _delivery_address(to: str) -> str:
         if secret:
             remember(secret)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _without_login(url: str) -> str:
+    """The address as it may be shown: a relative Location takes over the password of the creation URL."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _user_agent() -> str:

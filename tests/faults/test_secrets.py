@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.command import Command, environment
-from tests.faults.scripted import TEXT, Moment, ScriptedService, Strike
+from tests.faults.scripted import TEXT, Asked, Moment, ScriptedService, Strike, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +57,22 @@ def leaks(secrets: set[str], places: Iterator[tuple[str, bytes]]) -> list[str]:
 
 
 def run(*words: str, state: Path, endpoint: str) -> tuple[int, str]:
-    """One command; its exit code, and all it wrote to stdout and stderr."""
+    """One command; its exit code, and all it wrote to stdout and stderr, and what `ps` shows of it."""
     with Command(words, environment(state, endpoint, KEY)) as command:
         argv = Path(f"/proc/{command.process.pid}/cmdline").read_bytes().decode()
-        code, printed = command.finish()
-    return code, "\n".join([argv, printed, json.dumps(command.events), *command.complaints])
+        code, written = _finished(command)
+    return code, f"{argv}\n{written}"
+
+
+def run_quietly(*words: str, state: Path, endpoint: str) -> tuple[int, str]:
+    """The same without `ps`: what a person typed into the command line is there for all to see."""
+    with Command(words, environment(state, endpoint, KEY)) as command:
+        return _finished(command)
+
+
+def _finished(command: Command) -> tuple[int, str]:
+    code, printed = command.finish()
+    return code, "\n".join([printed, json.dumps(command.events), *command.complaints])
 
 
 @pytest.mark.parametrize("moment", [Moment.MID_BODY, Moment.TRUNCATED])
@@ -105,3 +116,35 @@ def test_not_even_a_bug_tells_a_secret(tmp_path: Path, recording: Path) -> None:
     assert b"pipeline.py" in done.stderr
     assert leaks(secrets_of(service), iter([("stdout", done.stdout), ("stderr", done.stderr)])) == []
     assert leaks(secrets_of(service), everything_in(state)) == []
+
+
+@pytest.mark.parametrize("login", [True, False])
+def test_an_address_to_send_to_keeps_its_secrets(tmp_path: Path, recording: Path, login: bool) -> None:  # noqa: FBT001 - a column
+    """A signature and a password in --to reach the server and nothing else: no file, no output, and not the upload's
+    own address that is the result; also when a page that repeats what was asked is the answer.
+    """
+    state = tmp_path / "state"
+    signature, password = "c2lnbmF0dXJlLTEyMzQ1", "hunter2hunter2"
+    asked_for = set[str]()
+
+    def answering(asked: Asked) -> bytes | None:
+        if asked.path.startswith("/v1/uploads?"):
+            asked_for.add(asked.path.partition("?")[2])
+        page = f"<html>No such page: {asked.path} for {password}</html>"
+        return reply(403, content=page) if asked.method == "PATCH" and pages else None
+
+    with ScriptedService() as service:
+        service.replying = answering
+        address = service.endpoint.replace("//", f"//me:{password}@") if login else service.endpoint
+        to = ("send", str(recording), "--to", f"{address}/uploads?sig={signature}", "--progress", "json", "-vv")
+        pages = True
+        refused_code, refused = run_quietly(*to, state=state, endpoint=service.endpoint)
+        pages = False
+        code, printed = run_quietly(*to, "--json", state=state, endpoint=service.endpoint)
+    assert (refused_code, code) == (75, 0)
+    assert asked_for == {f"sig={signature}"}
+    assert "/v1/uploads/" in printed
+    said = iter([("refused", refused.encode()), ("delivered", printed.encode())])
+    secrets = {signature, password}
+    assert leaks(secrets, said) == []
+    assert leaks(secrets, everything_in(state)) == []
