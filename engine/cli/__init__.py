@@ -91,7 +91,7 @@ def cli() -> None:
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
     try:
-        from .session import exit_code_of, survive_signals
+        from .session import exit_code_of, let_go_of_stderr, survive_signals
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     try:
@@ -99,6 +99,8 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - the last one to see it: every end becomes an exit code
         sys.exit(exit_code_of(error))
+    finally:
+        let_go_of_stderr()
 
 
 __all__ = ["cli", "main"]

@@ -83,7 +83,7 @@ def _summary(job: JobRecord) -> dict[str, object]:
         "job_id": job.id,
         "kind": job.kind,
         "state": job.state,
-        "source": job.source.encode("utf-8", "replace").decode(),
+        "source": job.source,
         "size_bytes": job.identity.size_bytes,
         "endpoint": job.endpoint,
         "processing_id": job.processing_id,

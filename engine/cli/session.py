@@ -129,6 +129,14 @@ def survive_signals() -> None:
             signal.signal(number, interrupt)
 
 
+def let_go_of_stderr() -> None:
+    """Drop what stderr's reader did not stay for: at its end the interpreter would answer 120 for it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def exit_code_of(error: BaseException) -> int:  # noqa: C901, PLR0911 - one arm for each way a command can end
     """Tell the error as it deserves and give its exit code."""
     match error:
