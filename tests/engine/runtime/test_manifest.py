@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +17,7 @@ from engine.redaction import Secret
 from engine.runtime.manifest import Manifest
 from tests.engine.world import JOB
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).resolve().parents[3]
 URL = "https://speech.example/v1/uploads/7c9e6679f7425d40de944be07fc1f90ae7"
 ARTIFACT = ArtifactRecord("artifact.ogg", 3000, "audio/ogg", "interview.ogg", "standard", is_source=False)
 
@@ -337,3 +337,38 @@ def test_a_lost_artifact_takes_back_what_was_said_of_it(manifest: Manifest) -> N
     manifest.move(JOB.id, JobState.SUBMITTING)
     with pytest.raises(InternalError, match="cannot be prepared again"):
         manifest.prepare_again(JOB.id)
+
+
+OPENING = """
+import pathlib, sys
+from engine.runtime.manifest import Manifest
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    Manifest(pathlib.Path(sys.argv[1]) / str(number)).close()
+"""
+
+
+def test_six_processes_may_be_the_first(tmp_path: Path) -> None:
+    """A batch of commands on a machine that never ran one: each opens the new manifest, and none finds it locked."""
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENING, tmp_path],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for process in crowd:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in crowd:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    complaints = [process.communicate(timeout=60)[1] for process in crowd]
+    assert complaints == [""] * 6
+    assert [process.returncode for process in crowd] == [0] * 6
