@@ -139,6 +139,7 @@ def test_an_address_to_send_to_keeps_its_secrets(tmp_path: Path, recording: Path
         to = ("send", str(recording), "--to", f"{address}/uploads?sig={signature}", "--progress", "json", "-vv")
         pages = True
         refused_code, refused = run_quietly(*to, state=state, endpoint=service.endpoint)
+        kept = list(everything_in(state))
         pages = False
         code, printed = run_quietly(*to, "--json", state=state, endpoint=service.endpoint)
     assert (refused_code, code) == (75, 0)
@@ -146,5 +147,7 @@ def test_an_address_to_send_to_keeps_its_secrets(tmp_path: Path, recording: Path
     assert "/v1/uploads/" in printed
     said = iter([("refused", refused.encode()), ("delivered", printed.encode())])
     secrets = {signature, password}
+    assert any(name.endswith("live.json") for name, _ in kept)
+    assert leaks(secrets, iter(kept)) == []
     assert leaks(secrets, said) == []
     assert leaks(secrets, everything_in(state)) == []

@@ -75,10 +75,11 @@ def test_a_refused_question_is_put_again() -> None:
 
 
 def test_too_large_is_no_refusal() -> None:
-    """A server that takes smaller appends only is met half way as often as it takes."""
+    """A server that takes smaller appends only is met half way as often as it takes, and may still refuse one after."""
     state = policy.located(doubtful(), Standing(10, LENGTH_BYTES))
     for _ in range(20):
         state = policy.failed(state, APPEND, TooLarge("413"))
         assert state.doubt is Doubt.OFFSET
         state = policy.located(state, Standing(10, LENGTH_BYTES))
+    state = policy.located(policy.failed(state, APPEND, Refused("400", 400)), Standing(10, LENGTH_BYTES))
     assert policy.next_step(state, 1) == Append(Span(10, 11), 10)
