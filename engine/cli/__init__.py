@@ -91,10 +91,11 @@ def cli() -> None:
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
     try:
-        from .session import exit_code_of, let_go_of_stderr, survive_signals
+        from .session import exit_code_of, let_go_of_stderr, require_stderr, survive_signals
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     try:
+        require_stderr()
         survive_signals()
         cli.main(standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - the last one to see it: every end becomes an exit code

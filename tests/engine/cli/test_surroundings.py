@@ -95,6 +95,22 @@ def test_an_upload_does_not_need_to_be_watched(
     assert len(service.jobs) == 1
 
 
+def test_an_upload_does_not_need_a_stderr(shell: Shell, tmp_path: Path, service: ScriptedService) -> None:
+    """With `2>&-` there is nowhere to write to from the beginning: the transcript comes all the same."""
+    (recording,) = recorded(tmp_path, "talk.mp4")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *shell.command("transcribe", recording, "--recipe", "as-is", "-vv")],
+        env=shell.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{TEXT}\n")
+    assert list(service.jobs.values()) == [recording.read_bytes()]
+
+
 def test_a_proxy_of_a_kind_we_do_not_speak(shell: Shell, tmp_path: Path, service: ScriptedService) -> None:
     """The setting is named, its password is not, and nothing goes past the proxy."""
     recorded(tmp_path, "talk.mp4")
