@@ -88,8 +88,18 @@ def info(tone: Record) -> MediaInfo:
     return anyio.run(probe, tone("a.wav"))
 
 
+_not_ours: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _know_whose_children() -> None:
+    """Other tests of the same worker may have left servers running; they are none of ours."""
+    _not_ours.clear()
+    _not_ours.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return [child for child in psutil.Process().children(recursive=True) if child.pid not in _not_ours]
 
 
 def leftovers(spool: Path) -> list[str]:
