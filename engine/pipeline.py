@@ -118,9 +118,11 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
 def sweep(manifest: Manifest) -> None:
     """Remove folders that a kill left behind a job's end."""
     for folder in manifest.job_folders():
-        with contextlib.suppress(NoSuchJob), owned(folder) as mine:
-            if mine and manifest.job(folder.name).state in FINAL:
-                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(NoSuchJob):
+            if manifest.job(folder.name).state in FINAL:
+                with owned(folder) as mine:
+                    if mine:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reached(job: JobRecord, goal: JobState) -> bool:
