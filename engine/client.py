@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypedDict
@@ -11,21 +9,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 
-from . import config, pipeline, preparing
+from . import config, ending, pipeline, preparing
 from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
-from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
-from .events import Event, Opened, Warned
+from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
+from .events import Event, Opened
 from .model import Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
-from .redaction import Secret, remember
+from .recordings import Recordings, delivery_address
+from .redaction import Secret
 from .runtime.clock import SystemClock
+from .runtime.crew import Crew
 from .runtime.exchange import Credentials, Exchanger
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
-from .wire.address import origin, same_origin
+from .wire.address import same_origin
 
 if TYPE_CHECKING:
     import os
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .runtime.clock import Clock
     from .runtime.turns import Turns
 
-_ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads like something else
-_ID_LENGTH: Final = 6
 _EVENTS_KEPT: Final = 10_000  # a reader that falls further behind misses progress, never a result
 
 
@@ -111,10 +109,11 @@ class Client:
     async def __aenter__(self) -> Self:
         self._exchanger = Exchanger(self._clock, user_agent=_user_agent())
         self._manifest = Manifest(self.settings.state_dir)
-        pipeline.sweep(self._manifest)
+        ending.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
         access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._emit, self._key)
-        self._crew = pipeline.Crew(self._manifest, self._exchanger, access, self._clock, self._emit, self._policy)
+        self._crew = Crew(self._manifest, self._exchanger, access, self._clock, self._emit, self._policy)
+        self._recordings = Recordings(self._crew, self._new)
         return self
 
     async def __aexit__(
@@ -166,9 +165,9 @@ class Client:
         Raises:
             SpeechStreamError: as `transcribe`.
         """
-        address = _delivery_address(to)
+        address = delivery_address(to)
         await self._authorize_delivery(to, headers)
-        job = await self._open(_absolute(file), JobKind.DELIVERY, address, preparing.AS_IS)
+        job = await self._open(file, JobKind.DELIVERY, address, preparing.AS_IS)
         return await self._to_delivery(job, creation_url=to)
 
     async def _authorize_delivery(self, to: str, headers: tuple[tuple[str, str], ...]) -> None:
@@ -236,7 +235,7 @@ class Client:
         Raises:
             SpeechStreamError: it is another process's.
         """
-        return await pipeline.discard(self._manifest.job(name), self._crew)
+        return await ending.discard(self._manifest.job(name), self._crew)
 
     def jobs(self) -> list[JobRecord]:
         """All jobs of this state folder, oldest first."""
@@ -271,50 +270,14 @@ class Client:
         Raises:
             SpeechStreamError: the recording cannot be used, or no service is configured.
         """
-        return await self._open(_absolute(recording), JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
+        return await self._open(recording, JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
 
-    async def _open(self, source: Path, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
-        identity = await preparing.identify(source)
-        now = self._clock.wall()
-        job = JobRecord(
-            id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
-            kind=kind,
-            state=JobState.NEW,
-            source=str(source),
-            identity=identity,
-            wish=wish,
-            endpoint=endpoint,
-            idempotency_key=str(uuid.uuid4()),
-            created_at=now,
-            updated_at=now,
-        )
-        found = None if self._new else self._manifest.find(job)
-        if found is None:
-            if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
-                await self._crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
-            await preparing.check(source, wish)
-            found, added = self._manifest.find_or_add(job, new=self._new)
-        else:
-            added = False
-        _require_same_recipe(found, wish)
-        if found.source != str(source):
-            found = self._manifest.relocate(found, str(source))
-        self._announce(found, resumed=not added)
-        for name in self._manifest.outdated(found) if added else ():
-            await self._end_outdated(self._manifest.job(name), found)
-        return found
-
-    async def _end_outdated(self, old: JobRecord, new: JobRecord) -> None:
-        """The recording was changed since `old` was begun: end it, unless it still has all it needs."""
-        if old.artifact is not None and not old.artifact.is_source:
-            hint = f"`speechstream resume {old.id}` finishes it, `speechstream cancel {old.id}` ends it"
-            self._emit(Warned(new.id, f"job {old.id} holds the recording as it was before it changed; {hint}"))
-            return
-        self._emit(Warned(new.id, f"the recording has changed since job {old.id}, which ends here"))
-        try:
-            await pipeline.discard(old, self._crew)
-        except UserError as error:
-            self._emit(Warned(new.id, error.message))
+    async def _open(self, file: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str) -> JobRecord:
+        job, added = await self._recordings.job_of(file, kind, endpoint, wish)
+        self._announce(job, resumed=not added)
+        if added:
+            await self._recordings.end_outdated(job)
+        return job
 
     def _announce(self, job: JobRecord, *, resumed: bool) -> None:
         if job.id not in self._announced:
@@ -381,34 +344,6 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
         raise ConfigError(f"There is no {what} {value!r}", hint=f"one of {', '.join(choices)}")
     return value
-
-
-def _require_same_recipe(job: JobRecord, wish: str) -> None:
-    """One recording is one job: another recipe for it must be asked for as another job."""
-    made_with = job.wish if job.artifact is None else job.artifact.recipe
-    if wish not in {preparing.AUTO, job.wish, made_with}:
-        raise UserError(
-            f"{job.source} already is job {job.id}, with the recipe {made_with}",
-            hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {wish}",
-        )
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    """The user's name for a file, from the root; links are kept, as they are part of the name."""
-    return Path(path).absolute()
-
-
-def _delivery_address(to: str) -> str:
-    """The creation URL as the manifest may keep it: without a password or a query, which may be a signature."""
-    try:
-        origin(to)
-    except ValueError as error:
-        raise ConfigError(f"The address to send to cannot be used: {error}") from error
-    parts = urlsplit(to)
-    for secret in (parts.query, parts.password):
-        if secret:
-            remember(secret)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
 def _without_login(url: str) -> str:

@@ -6,7 +6,6 @@ next one goes on. What comes next is decided by `core.job`; nothing here remembe
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +20,12 @@ from .errors import (
     InternalError,
     JobFailed,
     KeyRejected,
-    NoSuchJob,
     RecordingError,
     ServiceError,
     SpeechStreamError,
-    UserError,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
-from .faults import Fault
-from .model import JobKind, JobState, Lane, Tally, WireName
+from .model import JobKind, JobState, Lane, Tally
 from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
@@ -38,21 +34,13 @@ from .runtime.polling import until_done
 from .runtime.submission import Lost, submit
 from .runtime.turns import Turns
 from .runtime.upload import LaneUpload, ambiguous
-from .wire import tus
 from .wire.address import resolve
 from .wire.service import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .core.lane import LaneState
-    from .core.retry import RetryPolicy
-    from .events import Event
     from .model import ArtifactRecord, JobRecord, Plan
-    from .runtime.clock import Clock
-    from .runtime.exchange import Exchanger
-    from .runtime.manifest import Manifest
-    from .runtime.service_access import ServiceAccess
+    from .runtime.crew import Crew
 
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
 MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
@@ -70,18 +58,6 @@ class Wishes:
     repeat_ambiguous: bool = False
     goal: JobState = JobState.COMPLETED
     creation_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """What a run needs of the world."""
-
-    manifest: Manifest
-    exchanger: Exchanger
-    access: ServiceAccess
-    clock: Clock
-    emit: Callable[[Event], None]
-    policy: RetryPolicy
 
 
 async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
@@ -113,16 +89,6 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
         await crew.clock.sleep(_FOLLOW_EVERY_S)
         job = crew.manifest.job(job.id)
     return job
-
-
-def sweep(manifest: Manifest) -> None:
-    """Remove folders that a kill left behind a job's end."""
-    for folder in manifest.job_folders():
-        with contextlib.suppress(NoSuchJob):
-            if manifest.job(folder.name).state in FINAL:
-                with owned(folder) as mine:
-                    if mine:
-                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reached(job: JobRecord, goal: JobState) -> bool:
@@ -359,39 +325,6 @@ class JobRun:
         rate = size_bytes / tally.sending_s if tally.sending_s > 0 else None
         again = max(0, tally.sent_bytes - size_bytes)
         self._emit(Transferred(job.id, size_bytes, again, tally.retries, tally.waited_s, rate))
-
-
-async def discard(job: JobRecord, crew: Crew) -> JobRecord:
-    """Cancel a job: it is `cancelled` first, then its upload goes from the server if that can be had.
-
-    Raises:
-        SpeechStreamError: it is another process's.
-    """
-    folder = crew.manifest.job_folder(job.id)
-    with owned(folder) as mine:
-        if not mine:
-            raise UserError(
-                f"Job {job.id} is being worked on by another process", hint="stop that one first, then cancel"
-            )
-        job = crew.manifest.job(job.id)
-        before = job.state
-        if before not in FINAL:
-            job = crew.manifest.move(job.id, JobState.CANCELLED)
-        shutil.rmtree(folder, ignore_errors=True)
-    if before in {JobState.UPLOADING, JobState.SUBMITTING} and job.wire is WireName.TUS:
-        try:
-            await _discard_lanes(job, crew)
-        except (Fault, SpeechStreamError) as error:
-            crew.emit(Warned(job.id, f"the server's copy stays until it expires: {error}"))
-    return job
-
-
-async def _discard_lanes(job: JobRecord, crew: Crew) -> None:
-    urls = [lane.url for lane in crew.manifest.lanes(job) if lane.url is not None]
-    if urls:
-        base_url = job.endpoint if job.kind is JobKind.DELIVERY else await crew.access.base_url(job.endpoint)
-        for url in urls:
-            await crew.exchanger.converse(tus.terminate(resolve(base_url, url.reveal())))
 
 
 def _artifact(job: JobRecord) -> ArtifactRecord:

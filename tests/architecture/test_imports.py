@@ -23,7 +23,8 @@ MODULES = {
 LAYERS: list[set[str]] = [
     {"cli"},
     {"client", "blocking"},
-    {"progress", "pipeline"},
+    {"recordings"},
+    {"progress", "pipeline", "ending"},
     {"choosing"},
     {"preparing", "runtime"},
     {"core", "wire"},

@@ -1,0 +1,113 @@
+"""The job of a recording: found, or made; one recording has one."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from . import preparing
+from .ending import discard
+from .errors import ConfigError, UserError
+from .events import Warned
+from .model import JobKind, JobRecord, JobState
+from .redaction import remember
+from .runtime.local_service import LOCAL
+from .wire.address import origin
+
+if TYPE_CHECKING:
+    import os
+
+    from .runtime.crew import Crew
+
+_ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads like something else
+_ID_LENGTH: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Where jobs begin. `new` makes another job for a recording that has one."""
+
+    crew: Crew
+    new: bool
+
+    async def job_of(
+        self, recording: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str
+    ) -> tuple[JobRecord, bool]:
+        """The recording's job at `endpoint`; True when it is made just now. Nothing is sent.
+
+        Raises:
+            SpeechStreamError: the recording cannot be used, has a job with another recipe, or there is no key.
+        """
+        crew, source = self.crew, _absolute(recording)
+        job = await self._draft(source, kind, endpoint, wish)
+        found, added = None if self.new else crew.manifest.find(job), False
+        if found is None:
+            if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
+                await crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
+            await preparing.check(source, wish)
+            found, added = crew.manifest.find_or_add(job, new=self.new)
+        _require_same_recipe(found, wish)
+        if found.source != str(source):
+            found = crew.manifest.relocate(found, str(source))
+        return found, added
+
+    async def end_outdated(self, new: JobRecord) -> None:
+        """End the unfinished jobs of what the recording was before it changed, unless they have all they need."""
+        manifest, emit = self.crew.manifest, self.crew.emit
+        for old in map(manifest.job, manifest.outdated(new)):
+            if old.artifact is not None and not old.artifact.is_source:
+                hint = f"`speechstream resume {old.id}` finishes it, `speechstream cancel {old.id}` ends it"
+                emit(Warned(new.id, f"job {old.id} holds the recording as it was before it changed; {hint}"))
+                continue
+            emit(Warned(new.id, f"the recording has changed since job {old.id}, which ends here"))
+            try:
+                await discard(old, self.crew)
+            except UserError as error:
+                emit(Warned(new.id, error.message))
+
+    async def _draft(self, source: Path, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
+        now = self.crew.clock.wall()
+        return JobRecord(
+            id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
+            kind=kind,
+            state=JobState.NEW,
+            source=str(source),
+            identity=await preparing.identify(source),
+            wish=wish,
+            endpoint=endpoint,
+            idempotency_key=str(uuid.uuid4()),
+            created_at=now,
+            updated_at=now,
+        )
+
+
+def delivery_address(to: str) -> str:
+    """The creation URL as the manifest may keep it: without a password or a query, which may be a signature."""
+    try:
+        origin(to)
+    except ValueError as error:
+        raise ConfigError(f"The address to send to cannot be used: {error}") from error
+    parts = urlsplit(to)
+    for secret in (parts.query, parts.password):
+        if secret:
+            remember(secret)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """The user's name for a file, from the root; links are kept, as they are part of the name."""
+    return Path(path).absolute()
+
+
+def _require_same_recipe(job: JobRecord, wish: str) -> None:
+    """One recording is one job: another recipe for it must be asked for as another job."""
+    made_with = job.wish if job.artifact is None else job.artifact.recipe
+    if wish not in {preparing.AUTO, job.wish, made_with}:
+        raise UserError(
+            f"{job.source} already is job {job.id}, with the recipe {made_with}",
+            hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {wish}",
+        )

@@ -1,0 +1,28 @@
+"""Everything of the world that work on jobs needs, in one hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..core.retry import RetryPolicy
+    from ..events import Event
+    from .clock import Clock
+    from .exchange import Exchanger
+    from .manifest import Manifest
+    from .service_access import ServiceAccess
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Shared by all jobs of one client."""
+
+    manifest: Manifest
+    exchanger: Exchanger
+    access: ServiceAccess
+    clock: Clock
+    emit: Callable[[Event], None]
+    policy: RetryPolicy
