@@ -88,7 +88,7 @@ class LaneUpload:
         state = LaneState(replace(lane, url=url))
         self._show(state.lane.acked_bytes, 0)
         while True:
-            step = policy.next_step(state, self._size.bytes())
+            step = policy.next_step(state, self._size.bytes() if self.wire.resumable else self.file.size_bytes)
             if isinstance(step, Finished):
                 if state.presumed_complete and not submission_follows:
                     state = policy.disproved(state)

@@ -38,7 +38,10 @@ class Wire(Protocol):
 
     @property
     def resumable(self) -> bool:
-        """Whether an interrupted append leaves bytes behind; if not, one that left whole may have made a job."""
+        """Whether an interrupted append leaves bytes behind.
+
+        If not, all bytes go in one append, and one that left whole may have made a job.
+        """
 
     @property
     def checksum_algorithm(self) -> str | None:
@@ -122,8 +125,8 @@ class SingleWire:
 
     @property
     def limits(self) -> Limits:
-        """Everything at once."""
-        return Limits(min_bytes=1 << 62)
+        """None that is documented."""
+        return Limits()
 
     @property
     def resumable(self) -> bool:
