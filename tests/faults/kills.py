@@ -161,8 +161,10 @@ class Course:
 
     def _watch(self, command: Command, instant: Callable[[], bool]) -> None:
         """Look on, killing the service when its time has come, until the instant or the command's own end."""
-        until = time.monotonic() + _PATIENCE_S
+        until, moved = time.monotonic() + _PATIENCE_S, -1
         while not instant() and not command.ended:
+            if self.proxy.bytes_from_clients != moved:
+                until, moved = time.monotonic() + _PATIENCE_S, self.proxy.bytes_from_clients
             if time.monotonic() > until:
                 raise TimeoutError(f"the command is still at work; it said {command.events[-3:]}")
             command.sample()
