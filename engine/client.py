@@ -29,10 +29,10 @@ from .wire.address import same_origin
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from types import TracebackType
 
-    from anyio.streams.memory import MemoryObjectSendStream
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from .model import JobStatus
     from .runtime.clock import Clock
@@ -243,8 +243,8 @@ class Client:
 
     # -- events --------------------------------------------------------------------------------
 
-    def events(self) -> AsyncIterator[Event]:
-        """Everything that happens to this client's jobs from now on; ends with the client."""
+    def events(self) -> MemoryObjectReceiveStream[Event]:
+        """Everything that happens to this client's jobs from now on; ends with the client. Close it: `async with`."""
         sender, receiver = anyio.create_memory_object_stream[Event](_EVENTS_KEPT)
         self._streams.append(sender)
         return receiver

@@ -23,6 +23,7 @@ from .errors import (
     RecordingError,
     ServiceError,
     SpeechStreamError,
+    UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .model import JobKind, JobState, Lane, Tally
@@ -34,7 +35,7 @@ from .runtime.polling import until_done
 from .runtime.submission import Lost, submit
 from .runtime.turns import Turns
 from .runtime.upload import LaneUpload, ambiguous
-from .wire.address import resolve
+from .wire.address import resolve, with_path
 from .wire.service import Submission
 
 if TYPE_CHECKING:
@@ -165,6 +166,9 @@ class JobRun:
             state, processing_id = await self._carry(job, persistence)
         except KeyRejected as error:
             raise _for_delivery(error, job) from error
+        except UploadRefused:
+            self._manifest.forget_capabilities(with_path(await self._base_url(job), "uploads"))  # it may offer less now
+            raise
         finally:
             self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
         if processing_id is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -9,10 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from engine import Client
-from engine.errors import ConfigError, JobFailed, KeyRejected, RecordingChanged, ServiceError
+from engine.errors import ConfigError, JobFailed, KeyRejected, RecordingChanged, ServiceError, UploadRefused
 from engine.events import Warned
 from engine.model import JobKind, JobState, WireName
 from engine.runtime.manifest import Manifest
@@ -109,6 +111,31 @@ async def test_a_recording_becomes_a_transcript(house: House) -> None:
     assert await house.transcribe() == TEXT
     assert list(house.service.jobs.values()) == [CONTENT]
     assert house.warnings() == []
+
+
+async def test_events_tell_the_whole_way(house: House) -> None:
+    """The stream ends with the client, and holds every stage in order."""
+    async with house.client() as client, client.events() as events:
+        await client.transcribe(house.recording)
+        seen: list[str] = []
+        with contextlib.suppress(anyio.WouldBlock):
+            while True:
+                seen.append(type(events.receive_nowait()).__name__)
+    order = list(dict.fromkeys(seen))
+    assert order == ["Opened", "Decided", "Uploaded", "Transferred", "Submitted", "Completed"]
+
+
+async def test_what_a_server_no_longer_offers_is_asked_anew(house: House) -> None:
+    """A creation that is refused makes the next run ask first, instead of believing what was said before."""
+    house.service.replying = refusing("POST /v1/uploads", 404)
+    async with house.client() as client:
+        with pytest.raises(UploadRefused):
+            await client.transcribe(house.recording)
+    house.service.replying = lambda _: None
+    house.service.requests.clear()
+
+    assert await house.transcribe() == TEXT
+    assert house.service.requests[0] == "OPTIONS /v1/uploads"
 
 
 class TestAsIs:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import assert_type
+
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 import engine
 from engine.events import Completed, Uploaded
@@ -34,7 +35,7 @@ async def asynchronous() -> None:
 async def follow(client: engine.Client) -> None:
     """Events are a union of plain data, to be matched by type."""
     events = client.events()
-    assert_type(events, AsyncIterator[engine.Event])
+    assert_type(events, MemoryObjectReceiveStream[engine.Event])
     async for event in events:
         match event:
             case Uploaded(acked_bytes=acked, total_bytes=total):
