@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from .runtime.manifest import Manifest
     from .runtime.persist import Persistence
     from .wire.interface import Wire
+
+
+log = logging.getLogger("speechstream.wire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,7 @@ class WireChoice:
                 raise key_rejected(fault) from fault
 
         found: Capabilities | None = await self.persistence.until_answered(ask, "Asking what the server offers")
+        log.info("the server offers %s", ", ".join(sorted(found.extensions)) if found else "no tus")
         if found is not None and self.job.kind is JobKind.TRANSCRIPTION:
             self.manifest.save_capabilities(url, found, self.persistence.clock.wall())
         return found

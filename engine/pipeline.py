@@ -6,6 +6,7 @@ next one goes on. What comes next is decided by `core.job`; nothing here remembe
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .runtime.crew import Crew
 
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
+log = logging.getLogger("speechstream.job")
 MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
 _FOLLOW_EVERY_S: Final = 0.25
 # What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
@@ -126,7 +128,9 @@ class JobRun:
         return self._folder / "spool"
 
     async def _next(self, job: JobRecord) -> JobRecord:
-        match next_stage(job):
+        stage = next_stage(job)
+        log.info("job %s is %s; next: %s", job.id, job.state, stage.name.lower().replace("_", " "))
+        match stage:
             case Stage.PREPARE:
                 return await self._prepare(job)
             case Stage.UPLOAD:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .exchange import Brake
 
 T = TypeVar("T")
+log = logging.getLogger("speechstream.retry")
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Persistence:
         self.waited_s += wait.delay_s
         if isinstance(fault, Throttled) or fault.retry_after_s is not None:
             self.brake.hold(wait.delay_s)
+        log.info("%s: attempt %d failed, next in %.1f s: %s", doing, wait.attempt, wait.delay_s, fault.message)
         self.emit(Waiting(self.job_id, fault.message, wait.delay_s))
         await self.clock.sleep(wait.delay_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import random
 from contextlib import asynccontextmanager
@@ -123,6 +124,15 @@ async def test_events_tell_the_whole_way(house: House) -> None:
                 seen.append(type(events.receive_nowait()).__name__)
     order = list(dict.fromkeys(seen))
     assert order == ["Opened", "Decided", "Uploaded", "Transferred", "Submitted", "Completed"]
+
+
+async def test_the_log_names_every_stage(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """What `-v` shows: where the job is, and what the server offers."""
+    with caplog.at_level(logging.INFO, logger="speechstream"):
+        await house.transcribe()
+    said = [record.getMessage().partition(" next: ")[2] for record in caplog.records if "next: " in record.getMessage()]
+    assert said == ["prepare", "upload", "submit", "poll"]
+    assert any(record.getMessage().startswith("the server offers") for record in caplog.records)
 
 
 async def test_what_a_server_no_longer_offers_is_asked_anew(house: House) -> None:
