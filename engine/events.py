@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +145,8 @@ Event: TypeAlias = (
     | Failed
 )
 
-_BY_KIND = {
-    re.sub(r"(?<!^)([A-Z])", r"-\1", cls.__name__).lower(): cls
-    for cls in (
-        Opened,
-        Decided,
-        Prepared,
-        Sealed,
-        Uploaded,
-        Waiting,
-        Warned,
-        Submitted,
-        Polled,
-        Transferred,
-        Completed,
-        Failed,
-    )
+_BY_KIND: dict[str, type[Event]] = {
+    re.sub(r"(?<!^)([A-Z])", r"-\1", cls.__name__).lower(): cls for cls in get_args(Event)
 }
 _KIND_OF = {cls: kind for kind, cls in _BY_KIND.items()}
 

@@ -194,11 +194,7 @@ class Manifest:
     def add_to_tally(self, job_id: str, more: Tally) -> None:
         """Add what a stretch of the transfer cost."""
         with self._transaction():
-            self._db.execute(
-                """UPDATE job SET sent_bytes = sent_bytes + ?, retries = retries + ?, waited_s = waited_s + ?,
-                   sending_s = sending_s + ? WHERE id = ?""",
-                (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
-            )
+            self._put_cost(job_id, more)
 
     # -- lanes and parts -----------------------------------------------------------------------
 
@@ -208,12 +204,16 @@ class Manifest:
             rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
         return [lane_of(row, self._seal) for row in rows]
 
-    def save_lane(self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None) -> None:
-        """Commit what is known of a lane, with the digests of parts that were sent."""
+    def save_lane(
+        self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
+    ) -> None:
+        """Commit what is known of a lane, with the digests of parts that were sent and what sending them cost."""
         with self._transaction():
             self._put_lane(job_id, lane)
             if digests:
                 self._put_digests(job_id, digests)
+            if cost is not None:
+                self._put_cost(job_id, cost)
 
     def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
         """Commit the plan and the wire: from here on neither changes for this upload."""
@@ -311,6 +311,13 @@ class Manifest:
         self._db.executemany(
             "INSERT OR REPLACE INTO part VALUES (?, ?, ?)",
             [(job_id, number, digest) for number, digest in digests.items()],
+        )
+
+    def _put_cost(self, job_id: str, more: Tally) -> None:
+        self._db.execute(
+            """UPDATE job SET sent_bytes = sent_bytes + ?, retries = retries + ?, waited_s = waited_s + ?,
+               sending_s = sending_s + ? WHERE id = ?""",
+            (more.sent_bytes, more.retries, more.waited_s, more.sending_s, job_id),
         )
 
     def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:

@@ -65,6 +65,7 @@ class LaneUpload:
     emit: Callable[[Event], None]
     _size: RequestSize = field(init=False)
     _sent_bytes: int = 0
+    _cost: Tally = field(default_factory=Tally)  # of appends since the last commit, which carries it along
     _shown_bytes: int = 0
     _reported_s: float = 0.0
 
@@ -87,6 +88,12 @@ class LaneUpload:
         url = None if lane.url is None else resolve(self.base_url, lane.url.reveal())
         state = LaneState(replace(lane, url=url))
         self._show(state.lane.acked_bytes, 0)
+        try:
+            return await self._to_its_end(state, submission_follows=submission_follows)
+        finally:
+            self.manifest.add_to_tally(self.job.id, self._cost)
+
+    async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         while True:
             step = policy.next_step(state, self._size.bytes() if self.wire.resumable else self.file.size_bytes)
             if isinstance(step, Finished):
@@ -162,7 +169,10 @@ class LaneUpload:
                 self.manifest.move(self.job.id, JobState.PROCESSING, processing_id=standing.processing_id)
         finally:
             seconds = self._clock.monotonic() - started_s
-            self.manifest.add_to_tally(self.job.id, Tally(sent_bytes=self._sent_bytes, sending_s=seconds))
+            cost = self._cost
+            self._cost = replace(
+                cost, sent_bytes=cost.sent_bytes + self._sent_bytes, sending_s=cost.sending_s + seconds
+            )
         return standing, seconds
 
     async def _after(self, fault: Fault, state: LaneState, step: Create | Locate | Append) -> LaneState:
@@ -208,7 +218,8 @@ class LaneUpload:
         lane = state.lane
         if lane.url is not None:
             lane = replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
-        self.manifest.save_lane(self.job.id, lane, self.hasher.taken())
+        cost, self._cost = self._cost, Tally()
+        self.manifest.save_lane(self.job.id, lane, self.hasher.taken(), cost if cost != Tally() else None)
 
     def _on_sent(self, acked_bytes: int) -> Callable[[int], None]:
         def sent(size_bytes: int) -> None:
