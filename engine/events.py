@@ -67,6 +67,15 @@ class Uploaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """`done_bytes` of the `total_bytes` that have to be read from the disk to prove something are read."""
+
+    job_id: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Nothing moves for up to `seconds`, because of `reason`."""
 
@@ -136,6 +145,7 @@ Event: TypeAlias = (
     | Prepared
     | Sealed
     | Uploaded
+    | Checked
     | Waiting
     | Warned
     | Submitted

@@ -57,6 +57,13 @@ class JobState(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
+class Proof(StrEnum):
+    """What is known of the bytes at the other end: compared there with our digests, or only counted."""
+
+    VERIFIED = "verified by server"
+    LENGTH = "length only"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large one request's payload may be, as servers state it (bytes)."""

@@ -19,6 +19,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("jobs", "Show all that is known of a job."),
     "status": ("status", "Ask the service once how a job fares."),
     "wait": ("status", "Wait for a job's transcript, by job or processing_id."),
+    "verify": ("verify", "Prove a recording against what was sent, or a file against a receipt."),
+    "receipt": ("receipt", "Write down which bytes were sent, for anyone to check later."),
     "cancel": ("cancel", "Give a job up and remove its upload."),
     "serve": ("serve", "Run the service on this machine."),
     "doctor": ("doctor", "Check this machine, the configuration and the service."),

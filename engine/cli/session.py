@@ -48,15 +48,9 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
     Raises:
         SpeechStreamError: as `work`.
     """
-    import anyio
-
     from ..client import Client
-    from ..progress import make
 
-    log_to_stderr(options.verbose)
-    renderer = make(options.progress)
-
-    async def main() -> T:
+    async def main(emit: Callable[[Event], None]) -> T:
         client = Client(
             endpoint=options.endpoint,
             local=options.local,
@@ -67,12 +61,27 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             retry_for_s=options.retry_for_s,
             new=options.new,
         )
-        client.listen(_while_anyone_looks(renderer))
+        client.listen(emit)
         async with client:
             return await work(client)
 
+    return with_events(options, main)
+
+
+def with_events(options: Common, work: Callable[[Callable[[Event], None]], Awaitable[T]]) -> T:
+    """Run `work`, which is given where to tell what happens meanwhile, and show that as the options say.
+
+    Raises:
+        SpeechStreamError: as `work`.
+    """
+    import anyio
+
+    from ..progress import make
+
+    log_to_stderr(options.verbose)
+    renderer = make(options.progress)
     try:
-        return anyio.run(main)
+        return anyio.run(work, _while_anyone_looks(renderer))
     except BaseExceptionGroup as group:
         raise _only(group) from None
     finally:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from tqdm import tqdm
 
-from ..events import Completed, Failed, Opened, Polled, Prepared, Sealed, Submitted, Transferred, Uploaded, Waiting
+from ..events import (
+    Checked,
+    Completed,
+    Failed,
+    Opened,
+    Polled,
+    Prepared,
+    Sealed,
+    Submitted,
+    Transferred,
+    Uploaded,
+    Waiting,
+)
 from ..redaction import scrub
 from .sentences import duration, printable, sentence, size
 
@@ -47,6 +59,8 @@ class Bars:
                 self._say(event)
             case Uploaded():
                 self._uploaded(event)
+            case Checked():
+                self._checked(event)
             case Waiting():
                 self._state(event.job_id, scrub(printable(f"waiting {duration(event.seconds)}: {event.reason}")))
             case Polled():
@@ -106,12 +120,21 @@ class Bars:
         else:
             bar.refresh()
 
+    def _checked(self, event: Checked) -> None:
+        bar = self._bars.get(("check", event.job_id)) or self._open(
+            "check", event.job_id, desc=f"checking {self._name(event.job_id)}".rstrip(), total=event.total_bytes,
+            unit="B", unit_scale=True,
+        )  # fmt: skip
+        bar.update(max(0, event.done_bytes - bar.n))
+        if event.done_bytes >= event.total_bytes:
+            self._end("check", event.job_id)
+
     def _state(self, job_id: str, text: str) -> None:
         bar = self._bars.get(("state", job_id)) or self._open("state", job_id, bar_format="{desc}")
         bar.set_description_str(f"{self._name(job_id)}: {text}" if self._name(job_id) else text)
 
     def _open(self, what: str, job_id: str, **settings: object) -> tqdm[object]:
-        bar = tqdm(file=self._stream, dynamic_ncols=True, leave=what != "state", **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
+        bar = tqdm(file=self._stream, dynamic_ncols=True, leave=what not in {"state", "check"}, **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
         self._bars[what, job_id] = bar
         opened: tqdm[object] = bar
         return opened

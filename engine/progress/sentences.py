@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, assert_never
 
 from ..events import (
+    Checked,
     Completed,
     Decided,
     Failed,
@@ -51,7 +52,7 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each e
             return _transferred(event)
         case Polled():
             return f"the service is at work on {event.processing_id} ({event.status}); waiting for the transcript"
-        case Prepared() | Uploaded() | Completed() | Failed():
+        case Prepared() | Uploaded() | Checked() | Completed() | Failed():
             return None
         case _:
             assert_never(event)

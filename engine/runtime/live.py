@@ -9,7 +9,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Final
 
-from ..events import Event, Prepared, Uploaded, as_dict, from_dict
+from ..events import Checked, Event, Prepared, Uploaded, as_dict, from_dict
 from ..redaction import scrub
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class LiveWriter:
 
     def __call__(self, event: Event) -> None:
         """Note the event and pass it on."""
-        frequent = isinstance(event, (Prepared, Uploaded))
+        frequent = isinstance(event, (Checked, Prepared, Uploaded))
         now_s = self._clock.monotonic()
         if not frequent or now_s - self._written_s >= _EVERY_S:
             self._written_s = now_s

@@ -82,6 +82,10 @@ class Manifest:
             ) from error
         return path
 
+    def spool(self, job_id: str) -> Path:
+        """Where a job's prepared artifact lies, if it does; nothing is made."""
+        return self.folder / "jobs" / job_id / "spool"
+
     def job_folders(self) -> list[Path]:
         """The folders there are; few, as a job's goes with its end."""
         try:

@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"client", "blocking"},
     {"recordings"},
-    {"progress", "pipeline", "ending"},
+    {"progress", "pipeline", "ending", "proving"},
     {"choosing"},
     {"preparing", "runtime"},
     {"core", "wire"},
