@@ -82,7 +82,7 @@ def create_app(config: Config) -> Starlette:
     folder = Folder(config.data)
     folder.make()
     store = Store(folder.database)
-    uploads = Uploads(folder.uploads, store)
+    uploads = Uploads(folder.uploads, store, files_max=config.upload_files_max)
     jobs = Jobs(folder, store)
     bodies = Bodies()
     tus = Tus(config, store, uploads)

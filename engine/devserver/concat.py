@@ -4,21 +4,19 @@ A final upload copies nothing: it has its own hard link to each partial's file, 
 be asked for while they still grow, and takes no space. The job made from it gets one plain file.
 """
 
-import base64
-import hashlib
 import os
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
-
+from .creations import Creation, seal_of
 from .errors import Refusal
 from .folder import sync_folder
 from .headers import bad
 from .store import Store, Upload
 from .uploads import Uploads, name_of
+from .writing import as_refusal, no_space, room, too_long
 
 PREFIX = "/v1/uploads/"
 _MEMBERS_MAX = 1024  # more lanes than any client opens; bounds the work of one request
@@ -53,53 +51,81 @@ def member_ids(value: str) -> list[str]:
     return found
 
 
-def _seal_of(upload_id: str) -> Fernet:
-    key = hashlib.blake2b(upload_id.encode(), digest_size=32, person=b"upload-concat").digest()
-    return Fernet(base64.urlsafe_b64encode(key))
-
-
 def seal(value: str, upload_id: str) -> bytes:
     """Hide the URLs in an ``Upload-Concat`` so that only who knows the final's id can read them."""
-    return _seal_of(upload_id).encrypt(value.encode())
+    return seal_of(upload_id, b"upload-concat").encrypt(value.encode())
 
 
 def unseal(sealed: bytes, upload_id: str) -> str:
     """Read back what ``seal`` hid."""
-    return _seal_of(upload_id).decrypt(sealed).decode()
+    return seal_of(upload_id, b"upload-concat").decrypt(sealed).decode()
 
 
-def create_final(uploads: Uploads, store: Store, upload: Upload, members: list[str]) -> Upload:
-    """Make a final upload of the partial uploads with these ids. Blocks.
+def create_final(
+    uploads: Uploads, store: Store, upload: Upload, members: list[str], creation: Creation | None, limit_bytes: int
+) -> Upload:
+    """Make a final upload of the partial uploads with these ids, or find the one its key already made. Blocks.
 
     Raises:
-        Refusal: 400 when one of them is not a partial upload of this account that still exists.
+        Refusal: 400 ``bad_partials`` when one of them is not a partial upload of this account that still exists or is
+            named twice, 413 when together they are too long, and what ``Uploads.admit`` says.
     """
-    partials: list[Upload] = []
-    for member in members:
-        partial = store.upload(name_of(member))
-        known = partial is not None and partial.account == upload.account and partial.gone_at is None
-        if partial is None or not known or partial.kind != "partial":
-            raise bad("Upload-Concat names an upload that is not a partial upload of yours")
-        partials.append(partial)
+    partials = _partials(store, upload.account, members)
+    if sum(partial.length or 0 for partial in partials) > limit_bytes:
+        raise too_long(limit_bytes)
     links: list[Path] = []
+    made = None
     try:
         for position, partial in enumerate(partials):
             link = uploads.member_path(upload.name, position)
             os.link(uploads.path(partial.name), link)
             links.append(link)
+        sync_folder(links[0].parent)
+        made = uploads.admit(upload, tuple(partial.name for partial in partials), creation)
     except FileNotFoundError as error:
-        for link in links:
-            link.unlink()
-        raise bad("Upload-Concat names an upload that is gone") from error
-    sync_folder(links[0].parent)
-    return finish(store, store.add_upload(upload, tuple(partial.name for partial in partials)))
+        raise _bad_partials([len(links)]) from error
+    except OSError as error:
+        raise as_refusal(error) from error
+    finally:
+        if made is None or made.name != upload.name:
+            for link in links:
+                link.unlink()
+    return finish(store, made)
+
+
+def _partials(store: Store, account: str, members: list[str]) -> list[Upload]:
+    """The uploads with these ids. Whether one is missing, gone, no partial or somebody else's is not told apart."""
+    found: dict[str, Upload] = {}
+    wrong: list[int] = []
+    for position, member in enumerate(members):
+        partial = store.upload(name_of(member))
+        known = partial is not None and partial.account == account and partial.gone_at is None
+        if partial is None or not known or partial.kind != "partial" or partial.name in found:
+            wrong.append(position)
+        else:
+            found[partial.name] = partial
+    if wrong:
+        raise _bad_partials(wrong)
+    return list(found.values())
+
+
+def _bad_partials(positions: list[int]) -> Refusal:
+    message = "Upload-Concat names an upload that is not a partial upload of yours, or names one twice"
+    extra = {"code": "bad_partials", "bad_partials": positions}
+    return Refusal(HTTPStatus.BAD_REQUEST, message, extra=extra)
 
 
 def finish(store: Store, final: Upload) -> Upload:
-    """Settle a final upload's length, and its offset once every partial is complete. Blocks."""
+    """Settle a final upload's length, and its offset once every partial is complete. Blocks.
+
+    Raises:
+        Refusal: 410 when a partial ended before it was complete, so that this final never will be.
+    """
     if final.complete:
         return final
     members = store.members(final.name)
+    if any(member.gone_at is not None and not member.complete for member in members):
+        raise Refusal(HTTPStatus.GONE, "a partial upload of this one was terminated or has expired unfinished")
     lengths = [member.length for member in members if member.length is not None]
     if len(lengths) < len(members):
         return final
@@ -116,8 +142,10 @@ def assemble(uploads: Uploads, store: Store, final: Upload, target: Path) -> Non
     """Write the bytes of a complete final upload into a new file. Blocks.
 
     Raises:
-        Refusal: 410 when a part of it is no more.
+        Refusal: 410 when a part of it is no more, 507 when the disk is full.
     """
+    if (final.length or 0) > room(target.parent):
+        raise no_space()
     output = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         for position in range(len(store.members(final.name))):
@@ -131,5 +159,7 @@ def assemble(uploads: Uploads, store: Store, final: Upload, target: Path) -> Non
             finally:
                 os.close(source)
         os.fsync(output)
+    except OSError as error:
+        raise as_refusal(error) from error
     finally:
         os.close(output)

@@ -22,6 +22,8 @@ class Config:
         access_log: Log one line a request (method, route, status, time) to stderr.
         transcribe: Run the transcriber; without it jobs stay ``processing``.
         max_upload_bytes: Longest recording taken.
+        upload_files_max: Files that an account's uploads may have before they became jobs; a final upload has one for
+            each of its parts besides theirs.
         uploads_per_window: Calls of ``POST /v1/upload`` a key has in ``upload_window_s``.
         upload_window_s: Length of that sliding window in seconds.
         status_interval_s: Shortest time between two status calls for one job, in seconds.
@@ -41,6 +43,7 @@ class Config:
     access_log: bool = True
     transcribe: bool = True
     max_upload_bytes: int = 1 << 40
+    upload_files_max: int = 4096  # 31 recordings at once, each in the 64 lanes a client may open, with their final
     uploads_per_window: int = 5
     upload_window_s: float = 60.0
     status_interval_s: float = 5.0

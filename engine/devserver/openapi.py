@@ -25,8 +25,17 @@ _SCHEMAS: Json = {
     "Message": _object(
         "message",
         message=_STRING,
-        code={"enum": ["digest_mismatch", "size_mismatch", "idempotency_key_reused"]},
-        bad_parts={"type": "array", "items": _BYTES},
+        code={
+            "enum": [
+                "bad_partials",
+                "digest_mismatch",
+                "idempotency_key_reused",
+                "size_mismatch",
+                "too_many_uploads",
+            ]
+        },
+        bad_parts={"type": "array", "items": _BYTES, "description": "indices into parts, of digest_mismatch"},
+        bad_partials={"type": "array", "items": _BYTES, "description": "positions in Upload-Concat, of bad_partials"},
     )
     | {"additionalProperties": False},
     "Recording": _object("file", file={"type": "string", "contentMediaType": "application/octet-stream"}),
@@ -61,7 +70,7 @@ _STATUSES: Mapping[int, str] = {
     429: "too often, see Retry-After",
     460: "checksum mismatch",
     503: "stopping",
-    507: "disk full",
+    507: "disk full, or too many uploads, see code",
 }
 
 
@@ -159,6 +168,7 @@ _COLLECTION: Json = {
             _header("Upload-Metadata", _STRING),
             _header("Upload-Concat", _STRING),
             _CHECKSUM,
+            _KEY,
         ],
         "requestBody": _CHUNK,
         "responses": _responses(201, "400 401 405 408 412 413 415 423 460 503 507", headers="Location Tus-Resumable"),

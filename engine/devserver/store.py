@@ -1,64 +1,12 @@
-"""What the service remembers: uploads, jobs and idempotency keys, in SQLite.
+"""What the service remembers: uploads, jobs and idempotency keys.
 
-Several server processes may share the file. Every change is one committed, synced transaction before
-anyone hears of it. Calls block (a commit waits for the disk): call them in a thread.
+Calls block (a commit waits for the disk): call them in a thread.
 """
 
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from .errors import SetupError
-
-_VERSION = 1
-_BUSY_S = 30.0  # other processes hold the write lock for one small transaction at a time
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE uploads (
-    name TEXT PRIMARY KEY,           -- hash of the id: the id itself is a capability and not kept
-    account TEXT NOT NULL,
-    length INTEGER,                  -- NULL while deferred
-    metadata TEXT NOT NULL,          -- the Upload-Metadata header as it came
-    kind TEXT NOT NULL CHECK (kind IN ('plain', 'partial', 'final')),
-    concat BLOB,                     -- a final's Upload-Concat, sealed with the final's own id
-    synced INTEGER NOT NULL,         -- bytes that are on the disk for certain
-    suspect_from INTEGER,            -- bytes from here on are unproved and will be cut off
-    touched_at REAL NOT NULL,
-    gone_at REAL                     -- terminated or expired
-) STRICT;
-CREATE TABLE members (
-    final TEXT NOT NULL REFERENCES uploads (name),
-    position INTEGER NOT NULL,
-    partial TEXT NOT NULL REFERENCES uploads (name),
-    PRIMARY KEY (final, position)
-) STRICT;
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    upload TEXT,                     -- NULL for a documented upload
-    filename TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('processing', 'completed', 'failed')),
-    transcription TEXT,
-    message TEXT,
-    crashes INTEGER NOT NULL DEFAULT 0,
-    created_at REAL NOT NULL,
-    UNIQUE (account, upload)
-) STRICT;
-CREATE INDEX jobs_waiting ON jobs (created_at) WHERE status = 'processing';
-CREATE TABLE idempotency (
-    account TEXT NOT NULL,
-    key TEXT NOT NULL,
-    job TEXT NOT NULL REFERENCES jobs (id),
-    PRIMARY KEY (account, key)
-) STRICT;
-"""
+from .database import Database, key_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +50,10 @@ class KeyReusedError(Exception):
     """An idempotency key came back with another recording."""
 
 
+class TooManyError(Exception):
+    """An account has as many uploads as it may have."""
+
+
 _UPLOAD = "name, account, length, metadata, kind, concat, synced, suspect_from, touched_at, gone_at"
 _JOB = "id, account, upload, filename, size, status, transcription, message, crashes, created_at"
 _JOB_OF_UPLOAD = f"SELECT {_JOB} FROM jobs WHERE account = ? AND upload = ?"  # noqa: S608 - constant
@@ -109,6 +61,23 @@ _JOB_OF_KEY = (
     f"SELECT {_JOB} FROM jobs WHERE id = "  # noqa: S608 - constant
     "(SELECT job FROM idempotency WHERE account = ? AND key = ?)"
 )
+_UPLOAD_OF_CREATION = (
+    f"SELECT {_UPLOAD} FROM uploads WHERE gone_at IS NULL "  # noqa: S608 - constant
+    "AND name = (SELECT upload FROM creations WHERE request = ?)"
+)
+# Files of living uploads that are no job, nor part of one. A final one has a link to the file of each of its parts.
+_FILES = """
+WITH taken AS (SELECT upload FROM jobs WHERE account = :account AND upload IS NOT NULL),
+     living AS (SELECT name FROM uploads WHERE account = :account AND gone_at IS NULL AND name NOT IN taken)
+SELECT (SELECT COUNT(*) FROM living
+        WHERE name NOT IN (SELECT partial FROM members WHERE final IN taken))
+     + (SELECT COUNT(*) FROM members WHERE final IN living)
+"""
+
+
+def _too_many(db: sqlite3.Connection, account: str, files_max: int) -> bool:
+    (files,) = db.execute(_FILES, {"account": account}).fetchone()
+    return bool(files >= files_max)
 
 
 def _upload(row: sqlite3.Row) -> Upload:
@@ -119,80 +88,30 @@ def _job(row: sqlite3.Row | None) -> Job | None:
     return None if row is None else Job(**dict(row))
 
 
-class Store:
-    """The database of one data folder.
+class Store(Database):
+    """The uploads, jobs and keys of one data folder."""
 
-    Raises:
-        SetupError: The file is not ours, is from a newer version, or cannot be opened.
-    """
+    def add_upload(
+        self,
+        upload: Upload,
+        members: tuple[str, ...] = (),
+        *,
+        creation: tuple[str, bytes] | None = None,
+        files_max: int | None = None,
+    ) -> Upload:
+        """Remember a new upload, and what a final one is made of; returns it with its time.
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate(path)
-        except (sqlite3.Error, OSError) as error:
-            raise SetupError(f"cannot use the database {path}: {error}") from error
+        When a living upload was already made by this creation (its request and the sealed id), that one is returned.
 
-    def _migrate(self, path: Path) -> None:
-        with self._write() as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > _VERSION:
-                raise SetupError(f"{path} was written by a newer version of speechstream")
-            if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            self._distrust_after_reboot(db)
-
-    @staticmethod
-    def _distrust_after_reboot(db: sqlite3.Connection) -> None:
-        """After a machine's crash, file sizes may count bytes that never reached the disk.
-
-        While the machine runs the page cache holds what was written, so a killed server's file size is true.
+        Raises:
+            TooManyError: The account already has so many files of uploads that are no job yet.
         """
-        boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else "unknown"
-        known = db.execute("SELECT value FROM about WHERE name = 'boot'").fetchone()
-        if known is not None and known["value"] != boot:
-            unfinished = "suspect_from IS NULL AND (length IS NULL OR synced < length)"
-            db.execute(f"UPDATE uploads SET suspect_from = synced WHERE {unfinished}")  # noqa: S608 - constant
-        db.execute("INSERT OR REPLACE INTO about VALUES ('boot', ?)", (boot,))
-
-    def close(self) -> None:
-        """Close the database."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _one(self, query: str, *values: object) -> sqlite3.Row | None:
-        with self._lock:
-            row: sqlite3.Row | None = self._db.execute(query, values).fetchone()
-            return row
-
-    def _all(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def add_upload(self, upload: Upload, members: tuple[str, ...] = ()) -> Upload:
-        """Remember a new upload, and what a final one is made of; returns it with its time."""
         upload = replace(upload, touched_at=self._clock())
         with self._write() as db:
+            if creation is not None and (earlier := db.execute(_UPLOAD_OF_CREATION, creation[:1]).fetchone()):
+                return _upload(earlier)
+            if files_max is not None and _too_many(db, upload.account, files_max):
+                raise TooManyError
             db.execute(
                 f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 - constant
                 (
@@ -211,7 +130,18 @@ class Store:
                 "INSERT INTO members VALUES (?, ?, ?)",
                 [(upload.name, position, partial) for position, partial in enumerate(members)],
             )
+            if creation is not None:
+                request, sealed = creation
+                db.execute("INSERT OR REPLACE INTO creations VALUES (?, ?, ?)", (request, upload.name, sealed))
         return upload
+
+    def created(self, request: str) -> tuple[Upload, bytes] | None:
+        """The living upload that an earlier creation made, and its sealed id."""
+        row = self._one(_UPLOAD_OF_CREATION, request)
+        if row is None:
+            return None
+        sealed = self._one("SELECT id FROM creations WHERE request = ?", request)
+        return None if sealed is None else (_upload(row), sealed["id"])
 
     def upload(self, name: str) -> Upload | None:
         """Look an upload up by the hash of its id; one that is gone is still known."""
@@ -271,7 +201,7 @@ class Store:
 
     def job_of_key(self, account: str, key: str) -> Job | None:
         """The job an idempotency key stands for, if it does."""
-        return _job(self._one(_JOB_OF_KEY, account, key))
+        return _job(self._one(_JOB_OF_KEY, account, key_digest(key)))
 
     def add_job(self, job: Job, key: str | None) -> Job:
         """Make a job unless its upload or its key already has one; returns the job that counts.
@@ -280,7 +210,7 @@ class Store:
             KeyReusedError: The key stands for a job of another recording.
         """
         with self._write() as db:
-            of_key = None if key is None else _job(db.execute(_JOB_OF_KEY, (job.account, key)).fetchone())
+            of_key = None if key is None else _job(db.execute(_JOB_OF_KEY, (job.account, key_digest(key))).fetchone())
             if of_key is not None and of_key.upload != job.upload:
                 raise KeyReusedError
             of_upload = _job(db.execute(_JOB_OF_UPLOAD, (job.account, job.upload)).fetchone())
@@ -293,7 +223,7 @@ class Store:
                 )
                 chosen = job
             if key is not None and of_key is None:
-                db.execute("INSERT INTO idempotency VALUES (?, ?, ?)", (job.account, key, chosen.id))
+                db.execute("INSERT INTO idempotency VALUES (?, ?, ?)", (job.account, key_digest(key), chosen.id))
             return chosen
 
     def next_job(self) -> Job | None:

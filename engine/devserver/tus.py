@@ -1,6 +1,5 @@
 """Resumable uploads: tus 1.0.0 with all its extensions but checksum-trailer (https://tus.io/protocols/resumable-upload)."""
 
-import shutil
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -13,11 +12,13 @@ from . import concat
 from .append import CHECKSUM_MISMATCH, Mismatch, append
 from .body import body_of
 from .config import Config
+from .creations import Creation, unsealed
 from .errors import Refusal
 from .headers import CHECKSUMS, bad, checksum, deferred, metadata, number
+from .jobs import idempotency_key
 from .store import Store, Upload
 from .uploads import Held, Uploads, name_of, new_id
-from .writing import no_space, too_long
+from .writing import no_space, room, too_long
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -84,15 +85,36 @@ class Tus:
         if chunk and (upload.kind == "final" or request.headers.get("Content-Type") != CHUNK_TYPE):
             message = f"a body here is the upload's first bytes, as {CHUNK_TYPE}; a final upload has none"
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
-        headers = {"Location": f"{concat.PREFIX}{upload_id}"}
-        if upload.kind == "final":
-            members = concat.member_ids(request.headers["Upload-Concat"])
-            upload = await to_thread.run_sync(concat.create_final, self._uploads, self._store, upload, members)
-        else:
+        if chunk:
             upload = await self._uploads.create(upload)
-            if chunk:
-                headers["Upload-Offset"] = str(await self._first_bytes(request, upload))
-        return Response(status_code=HTTPStatus.CREATED, headers=headers | self._expiry(upload))
+            told = {"Upload-Offset": str(await self._first_bytes(request, upload))}
+            return self._created(upload, upload_id, told)
+        concat_header = request.headers.get("Upload-Concat", "")
+        key = idempotency_key(request.headers.get("Idempotency-Key"))
+        creation = None if key is None else Creation.of(upload, upload_id, key, concat_header)
+        earlier = None if creation is None else await to_thread.run_sync(self._store.created, creation.request)
+        if earlier is None:
+            made = await self._make(upload, creation, concat_header)
+            if made.name == upload.name:
+                return self._created(made, upload_id, {})
+            earlier = None if creation is None else await to_thread.run_sync(self._store.created, creation.request)
+        if earlier is None or key is None:
+            raise Refusal(HTTPStatus.GONE, "this upload was terminated or has expired")
+        known, sealed = earlier
+        return self._created(known, unsealed(sealed, key), {"Idempotent-Replayed": "true"})
+
+    async def _make(self, upload: Upload, creation: Creation | None, concat_header: str) -> Upload:
+        if upload.kind != "final":
+            return await self._uploads.create(upload, creation)
+        members = concat.member_ids(concat_header)
+        limit = self._config.max_upload_bytes
+        return await to_thread.run_sync(
+            concat.create_final, self._uploads, self._store, upload, members, creation, limit
+        )
+
+    def _created(self, upload: Upload, upload_id: str, told: dict[str, str]) -> Response:
+        headers = {"Location": f"{concat.PREFIX}{upload_id}"} | told | self._expiry(upload)
+        return Response(status_code=HTTPStatus.CREATED, headers=headers)
 
     def _described(self, request: Request, upload_id: str) -> Upload:
         """Read what is to be created from the headers of a POST."""
@@ -118,7 +140,7 @@ class Tus:
     def _check_room(self, length: int) -> None:
         if length > self._config.max_upload_bytes:
             raise too_long(self._config.max_upload_bytes)
-        if length > shutil.disk_usage(self._config.data).free:
+        if length > room(self._config.data):
             raise no_space()
 
     async def _first_bytes(self, request: Request, upload: Upload) -> int:

@@ -19,9 +19,11 @@ import anyio
 from anyio import to_thread
 
 from .body import Body, End
+from .creations import Creation
 from .errors import Refusal
 from .folder import sync_folder
-from .store import Store, Upload
+from .store import Store, TooManyError, Upload
+from .writing import as_refusal
 
 _FOREIGN_LOCK_S = 2.0  # how long to wait for another server process that shares the folder
 _FOREIGN_POLL_S = 0.05
@@ -56,9 +58,10 @@ class _Holder:
 class Uploads:
     """All uploads of one data folder, with one writer at a time for each."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, *, files_max: int | None = None) -> None:
         self._folder = folder
         self._store = store
+        self._files_max = files_max
         self._holders: dict[str, _Holder] = {}
 
     def path(self, name: str) -> Path:
@@ -69,14 +72,40 @@ class Uploads:
         """A final upload's own link to its partial's file, which outlives the partial."""
         return self._folder / f"{name}.{position}"
 
-    async def create(self, upload: Upload) -> Upload:
-        """Make an upload's file and remember it."""
-        return await to_thread.run_sync(self._create, upload)
+    async def create(self, upload: Upload, creation: Creation | None = None) -> Upload:
+        """Make an upload's file and remember it, or find the one that its key already made.
 
-    def _create(self, upload: Upload) -> Upload:
-        os.close(os.open(self.path(upload.name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE_MODE))
-        sync_folder(self._folder)
-        return self._store.add_upload(upload)
+        Raises:
+            Refusal: What ``admit`` says.
+        """
+        return await to_thread.run_sync(self._create, upload, creation)
+
+    def _create(self, upload: Upload, creation: Creation | None) -> Upload:
+        made = None
+        path = self.path(upload.name)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE_MODE))
+            sync_folder(self._folder)
+            made = self.admit(upload, (), creation)
+        except OSError as error:
+            raise as_refusal(error) from error
+        finally:
+            if made is None or made.name != upload.name:
+                path.unlink(missing_ok=True)
+        return made
+
+    def admit(self, upload: Upload, members: tuple[str, ...], creation: Creation | None) -> Upload:
+        """Remember a new upload whose file is there; returns the one that counts. Blocks.
+
+        Raises:
+            Refusal: 507 when the account has as many uploads as it may have.
+        """
+        known = None if creation is None else (creation.request, creation.sealed)
+        try:
+            return self._store.add_upload(upload, members, creation=known, files_max=self._files_max)
+        except TooManyError as error:
+            message = f"there are {self._files_max} uploads that became no job; terminate those of no use (DELETE)"
+            raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, message, extra={"code": "too_many_uploads"}) from error
 
     async def find(self, account: str, upload_id: str) -> Upload:
         """Look up an upload of this account.

@@ -3,19 +3,23 @@
 import errno
 import os
 from http import HTTPStatus
+from pathlib import Path
 
 from .errors import Refusal
 from .headers import Digest
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+RESERVE_BYTES = 64 << 20  # recordings leave this to the database, whose commits are what makes an offset true
 
 
 def write_all(file: int, data: bytes, at: int, digest: Digest | None) -> None:
     """Write ``data`` at an offset, however many calls it takes.
 
     Raises:
-        Refusal: 507 when the disk is full.
+        Refusal: 507 when the disk is full, but for ``RESERVE_BYTES``.
     """
+    if room(file) < len(data):
+        raise no_space()
     if digest is not None:
         digest.update(data)
     view = memoryview(data)
@@ -25,9 +29,18 @@ def write_all(file: int, data: bytes, at: int, digest: Digest | None) -> None:
             at += written
             view = view[written:]
     except OSError as error:
-        if error.errno in _FULL:
-            raise no_space() from error
-        raise
+        raise as_refusal(error) from error
+
+
+def room(place: int | Path) -> int:
+    """How many bytes of recordings fit on the disk of a file or folder."""
+    disk = os.statvfs(place)
+    return disk.f_bavail * disk.f_frsize - RESERVE_BYTES
+
+
+def as_refusal(error: OSError) -> Exception:
+    """A 507 for a full disk; any other error as it is."""
+    return no_space() if error.errno in _FULL else error
 
 
 def no_space() -> Refusal:

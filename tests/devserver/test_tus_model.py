@@ -130,6 +130,10 @@ class TusMachine(RuleBasedStateMachine):
     def join(self, lanes: list[Known]) -> None:
         """A final upload of lanes that may still grow."""
         urls = " ".join(lane.path for lane in lanes)
+        if len({lane.path for lane in lanes}) < len(lanes):
+            headers = self.service.tus | {"Upload-Concat": f"final;{urls}"}
+            assert self.service.http.post("/v1/uploads", headers=headers).status_code == 400
+            return
         self.finals.append(Final(self.service.create(None, {"Upload-Concat": f"final;{urls}"}), lanes))
 
     @invariant()
