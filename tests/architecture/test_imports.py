@@ -117,7 +117,7 @@ def test_policy_and_protocol_touch_nothing(module: str) -> None:
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("httpx", {"engine.runtime.exchange"}),
+        ("httpx", {"engine.runtime.line"}),
         ("tqdm", {"engine.progress.bars"}),
         ("cryptography", {"engine.runtime.sealing"}),
         ("filelock", {"engine.runtime.ownership"}),

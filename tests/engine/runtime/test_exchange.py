@@ -3,23 +3,28 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 import pytest
+from anyio.abc import SocketAttribute
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.errors import ConfigError
 from engine.faults import Fault, Interrupted, Nonsense, Offline, Unreachable
 from engine.model import Span
 from engine.redaction import Secret
-from engine.runtime import exchange
+from engine.runtime.clock import SystemClock
 from engine.runtime.exchange import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Credentials, Exchanger, Watch
 from engine.wire.message import Body, Conversation, Request, Response
 from tests.engine.world import FakeClock, Script, answers, breaks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from anyio.abc import SocketStream
 
 pytestmark = pytest.mark.anyio
 SERVICE = "https://speech.example/v1"
@@ -202,12 +207,50 @@ def test_a_proxy_that_cannot_be_used(clock: FakeClock, no_proxy: pytest.MonkeyPa
     assert "ALL_PROXY" in str(caught.value.hint)
 
 
-def test_hosts_without_a_proxy_are_no_proxy(no_proxy: pytest.MonkeyPatch) -> None:
-    """NO_PROXY alone leaves us the connections that notice a dead peer; a proxy's are the library's."""
-    no_proxy.setenv("NO_PROXY", "localhost,127.0.0.1")
-    assert exchange._transport() is not None
-    no_proxy.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    assert exchange._transport() is None
+@asynccontextmanager
+async def answering_server() -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that answers 204 to every bodiless request, and the peers of its connections so far."""
+    peers: list[int] = []
+
+    async def serve(stream: SocketStream) -> None:
+        async with stream:
+            peers.append(stream.extra(SocketAttribute.remote_port))
+            received = BufferedByteReceiveStream(stream)
+            with suppress(anyio.IncompleteRead, anyio.BrokenResourceError):
+                while await received.receive_until(b"\r\n\r\n", 65536):
+                    await stream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", peers
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+async def test_every_connection_notices_a_dead_peer(no_proxy: pytest.MonkeyPatch, by_proxy: bool) -> None:  # noqa: FBT001 - a column
+    """The line knows its socket and sets it up, also where it leads to a proxy."""
+    async with answering_server() as (url, _):
+        if by_proxy:
+            no_proxy.setenv("HTTP_PROXY", url)
+        exchanger = Exchanger(SystemClock(), user_agent="speechstream/test")
+        async with exchanger.line() as line:
+            await line.converse(asking(Request("HEAD", "http://speech.example/" if by_proxy else url)))
+            assert line._socket is not None
+            assert line._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        await exchanger.aclose()
+
+
+async def test_a_line_is_one_connection(no_proxy: pytest.MonkeyPatch) -> None:
+    """Who holds a line has a connection of its own for all its requests; a line given back is lent again."""
+    async with answering_server() as (url, peers):
+        exchanger = Exchanger(SystemClock(), user_agent="speechstream/test")
+        async with exchanger.line() as one, exchanger.line() as other:
+            for line in (one, other, one, other):
+                await line.converse(asking(Request("HEAD", url)))
+            assert len(peers) == 2
+        await exchanger.converse(asking(Request("HEAD", url)))
+        assert len(peers) == 2
+        await exchanger.aclose()
 
 
 async def test_the_commitment_is_made_before_the_last_byte(clock: FakeClock) -> None:

@@ -1,0 +1,80 @@
+"""A request's body as it leaves: read from the artifact piece by piece, so memory stays flat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from ..model import Span
+    from ..wire.message import Request
+    from .clock import Clock
+
+FIRST_PIECE_BYTES: Final = 64 << 10
+LARGEST_PIECE_BYTES: Final = 1 << 20  # asyncio moves 1 MiB writes four times as fast as 64 KiB ones
+QUICK_PIECE_S: Final = 0.05
+
+
+class Payload(Protocol):
+    """Where a span's bytes come from."""
+
+    async def read(self, offset: int, size_bytes: int) -> bytes:
+        """Exactly the bytes asked for, or an error that says why not."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the sender of a request wants to know and to have done while it is on its way."""
+
+    on_sent: Callable[[int], None] | None = None
+    before_final_byte: Callable[[], Awaitable[None]] | None = None
+
+
+class Outgoing:
+    """The body of one request on its way; knows how much has left."""
+
+    def __init__(self, request: Request, payload: Payload | None, watch: Watch, clock: Clock) -> None:
+        self._body = request.body
+        self._commits = request.final_byte_commits
+        self._payload = payload
+        self._watch = watch
+        self._clock = clock
+        self.all_sent = request.body.size_bytes == 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The payload's bytes, in pieces that grow while they go quickly."""
+        left = self._body.size_bytes
+        async for piece in self._all():
+            left -= len(piece)
+            if left == 0:
+                if self._commits and self._watch.before_final_byte is not None:
+                    await self._watch.before_final_byte()
+                self.all_sent = True
+            yield piece
+
+    async def _all(self) -> AsyncIterator[bytes]:
+        if self._body.before:
+            yield self._body.before
+        if self._body.span is not None and self._body.span.size_bytes:
+            async for piece in self._span(self._body.span):
+                yield piece
+        if self._body.after:
+            yield self._body.after
+
+    async def _span(self, span: Span) -> AsyncIterator[bytes]:
+        if self._payload is None:
+            raise RuntimeError("a request with a span needs a payload")
+        offset, size = span.start, FIRST_PIECE_BYTES
+        while offset < span.stop:
+            piece = await self._payload.read(offset, min(size, span.stop - offset))
+            started_s = self._clock.monotonic()
+            yield piece
+            offset += len(piece)
+            if self._watch.on_sent is not None:
+                self._watch.on_sent(len(piece))
+            if self._clock.monotonic() - started_s < QUICK_PIECE_S:
+                size = min(size * 2, LARGEST_PIECE_BYTES)
+            else:
+                size = max(size // 2, FIRST_PIECE_BYTES)
