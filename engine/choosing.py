@@ -85,6 +85,8 @@ class WireChoice:
             artifact.media_type,
             self.job.idempotency_key if self.job.kind is JobKind.TRANSCRIPTION else None,
             self._checksum_algorithm(found),
+            joins="concatenation" in found.extensions,
+            defers="creation-defer-length" in found.extensions,
         )
 
     def _checksum_algorithm(self, found: Capabilities) -> str | None:

@@ -14,7 +14,7 @@ from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
 from .events import Event, Opened
-from .model import Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
+from .model import MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
@@ -25,6 +25,7 @@ from .runtime.manifest import Manifest
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
+from .uploading import DEFAULT_LANES, Manner
 from .wire.address import same_origin
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ClientSettings(TypedDict, total=False):
     recipe: str | None
     wire: str | None
     checksum: bool
+    lanes: int | None
     repeat_ambiguous: bool
     retry_for_s: float | None
     new: bool
@@ -67,6 +69,7 @@ class Client:
         recipe: How to prepare: auto, standard, lossless, copy, video, as-is.
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
+        lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
         retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
         new: Make a new job even for a recording that has one.
@@ -82,6 +85,7 @@ class Client:
         recipe: str | None = None,
         wire: str | None = None,
         checksum: bool = False,
+        lanes: int | None = None,
         repeat_ambiguous: bool = False,
         retry_for_s: float | None = None,
         new: bool = False,
@@ -97,7 +101,8 @@ class Client:
         self._key = Secret(api_key) if api_key else None
         self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
-        self._wishes = pipeline.Wishes(wire, checksum, repeat_ambiguous)
+        manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes))
+        self._wishes = pipeline.Wishes(manner, repeat_ambiguous)
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._new = new
@@ -344,6 +349,14 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
         raise ConfigError(f"There is no {what} {value!r}", hint=f"one of {', '.join(choices)}")
     return value
+
+
+def _lanes(count: int | None) -> int:
+    if count is None:
+        return DEFAULT_LANES
+    if not 1 <= count <= MAX_LANES:
+        raise ConfigError(f"An upload cannot go over {count} lanes", hint=f"between 1 and {MAX_LANES}")
+    return count
 
 
 def _without_login(url: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigError
+from .model import MAX_LANES
 from .redaction import Secret
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ SETTINGS: Final[dict[str, str]] = {
     "state_dir": "The same as SPEECHSTREAM_STATE_DIR.",
     "recipe": "How to prepare recordings unless told: auto, standard, lossless, copy, video or as-is.",
     "wire": "How bytes travel unless told: auto, single or tus.",
+    "lanes": "How many connections carry one upload at once where the server joins what they bring, 1 to 64 (4).",
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
 }
 
@@ -52,6 +54,7 @@ class Settings:
     config_path: Path
     recipe: str
     wire: str
+    lanes: int | None
     retry_for_s: float | None
     file_endpoint: str | None
     file_api_key: Secret | None
@@ -78,6 +81,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         config_path=path,
         recipe=_choice(values, "recipe", RECIPES, path),
         wire=_choice(values, "wire", WIRES, path),
+        lanes=_count(values, "lanes", MAX_LANES, path),
         retry_for_s=_seconds(values, path),
         file_endpoint=file_endpoint,
         file_api_key=Secret(key) if key else None,
@@ -141,6 +145,15 @@ def _seconds(values: Mapping[str, object], path: Path) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
         raise ConfigError(f"In {path}, retry_for_s must be a number of seconds")
     return float(value)
+
+
+def _count(values: Mapping[str, object], name: str, most: int, path: Path) -> int | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"In {path}, {name} must be a number between 1 and {most}")
+    return value
 
 
 def _words(values: Mapping[str, object], path: Path) -> tuple[str, ...] | None:

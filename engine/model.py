@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,13 @@ class Span:
     def size_bytes(self) -> int:
         """How many bytes the span covers."""
         return self.stop - self.start
+
+
+MAX_LANES: Final = 64
+"""How many lanes an upload may have: a tus final concatenation names every one in one header."""
+
+OPEN_END: Final = (1 << 63) - 1
+"""Where a span stops whose end nobody knows yet (bytes): the furthest offset a file can have."""
 
 
 class WireName(StrEnum):
@@ -129,7 +136,8 @@ class Lane:
     """One append-only remote resource and what is known of it. Counts are bytes from the lane's start.
 
     `acked_bytes` is the server's word. `offered_bytes` is the furthest byte ever handed to the network,
-    committed before it is sent: a server that claims more was written to by somebody else.
+    committed before it is sent: a server that claims more was written to by somebody else. `deferred` while the
+    server has not been told where the lane ends; `partial` when it is only good for being joined with others.
     """
 
     index: int
@@ -140,6 +148,8 @@ class Lane:
     offered_bytes: int = 0
     generation: int = 0
     expires_at: float | None = None
+    deferred: bool = False
+    partial: bool = False
 
     @property
     def remaining(self) -> Span:
@@ -149,7 +159,7 @@ class Lane:
     @property
     def complete(self) -> bool:
         """Whether the server has confirmed every byte."""
-        return self.created and self.acked_bytes == self.span.size_bytes
+        return self.created and not self.deferred and self.acked_bytes == self.span.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,10 @@ class SourceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRecord:
-    """The sealed bytes that travel, as the manifest remembers them."""
+    """The bytes that travel, as the manifest remembers them.
+
+    While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet.
+    """
 
     path: str
     size_bytes: int
@@ -173,6 +186,7 @@ class ArtifactRecord:
     filename: str
     recipe: str
     is_source: bool
+    growing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +220,8 @@ class JobRecord:
     processing_id: str | None = None
     transcription: str | None = None
     result_url: Secret | None = field(default=None, repr=False)
+    joined_url: Secret | None = field(default=None, repr=False)
+    join_count: int = 0
     failure: str | None = None
     tally: Tally = Tally()
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import preparing
-from .choosing import WireChoice
 from .core.job import FINAL, Stage, after_upload, next_stage
-from .core.plan import make_plan
 from .errors import (
     DigestMismatch,
     InternalError,
@@ -27,21 +25,22 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
-from .model import JobKind, JobState, Lane, Tally
+from .model import JobKind, JobState
 from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
 from .runtime.persist import Persistence
 from .runtime.polling import until_done
-from .runtime.submission import Lost, submit
+from .runtime.submission import Lost, Why, submit
 from .runtime.turns import Turns
-from .runtime.upload import LaneUpload, ambiguous
+from .runtime.upload import ambiguous
+from .uploading import Manner, Uploading
 from .wire.address import resolve, with_path
 from .wire.service import Submission
 
 if TYPE_CHECKING:
-    from .core.lane import LaneState
     from .model import ArtifactRecord, JobRecord, Plan
+    from .redaction import Secret
     from .runtime.crew import Crew
 
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
@@ -56,8 +55,7 @@ _HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Trun
 class Wishes:
     """What the caller asked for beyond the recording itself."""
 
-    wire: str = "auto"
-    checksum: bool = False
+    manner: Manner = field(default_factory=Manner)
     repeat_ambiguous: bool = False
     goal: JobState = JobState.COMPLETED
     creation_url: str | None = None
@@ -167,66 +165,55 @@ class JobRun:
             return self._manifest.prepare_again(job.id)
         persistence = self._persistence(job)
         try:
-            state, processing_id = await self._carry(job, persistence)
+            processing_id = await self._carry(job, persistence)
         except KeyRejected as error:
             raise _for_delivery(error, job) from error
         except UploadRefused:
             self._manifest.forget_capabilities(with_path(await self._base_url(job), "uploads"))  # it may offer less now
             raise
         finally:
-            self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
+            self._manifest.add_to_tally(job.id, persistence.cost)
         if processing_id is not None:
             return self._submitted(self._manifest.job(job.id), processing_id)
         if job.kind is JobKind.DELIVERY:
             await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
-            job = self._manifest.move(job.id, after_upload(job.kind), result_url=state.lane.url)
+            job = self._manifest.move(job.id, after_upload(job.kind), result_url=await self._uploaded_as(job))
             self._tell_cost(job)
             return job
         return self._manifest.move(job.id, after_upload(job.kind))
 
-    async def _carry(self, job: JobRecord, persistence: Persistence) -> tuple[LaneState, str | None]:
-        """Bring the artifact's one lane to its end, by the wire that was chosen for it."""
-        artifact, base_url = _artifact(job), await self._base_url(job)
+    async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
+        """Bring the artifact to the server. A wire whose last reply makes the job gives its processing_id."""
+        artifact = _artifact(job)
         if artifact.is_source:
             await preparing.require_unchanged(job)
-        wishes, exchanger = self._wishes, self._crew.exchanger
-        begun = any(lane.created for lane in self._manifest.lanes(job))
-        wire = await WireChoice(
-            job, artifact, base_url, begun, wishes.wire, wishes.checksum, self._manifest, exchanger, persistence
-        ).make()
-        if job.plan is None:
-            plan = make_plan(artifact.size_bytes)
-            lanes = [Lane(index, span) for index, span in enumerate(plan.lanes)]
-            job = self._manifest.save_plan(job.id, plan, lanes, wire.name)
-        (lane,) = self._manifest.lanes(job)
-        with self._open(job, artifact) as file:
-            file.check()
-            hasher = PartHasher(file, _plan(job), self._manifest.digests(job.id))
-            upload = LaneUpload(
-                job=job,
-                base_url=base_url,
-                wire=wire,
-                exchanger=exchanger,
-                manifest=self._manifest,
-                file=file,
-                hasher=hasher,
-                persistence=persistence,
-                turns=await self._turns(job),
-                emit=self._emit,
-            )
-            return await upload.run(lane, submission_follows=job.kind is JobKind.TRANSCRIPTION)
+        return await Uploading(
+            job=job,
+            artifact=artifact,
+            base_url=await self._base_url(job),
+            manner=self._wishes.manner,
+            crew=self._crew,
+            turns=await self._turns(job),
+            persistence=persistence,
+            open_artifact=lambda: self._open(job, artifact),
+        ).carry()
+
+    async def _uploaded_as(self, job: JobRecord) -> Secret:
+        """The address of the whole upload: the one that joins the lanes, or the only lane's."""
+        job = self._manifest.job(job.id)
+        url = job.joined_url or self._manifest.lanes(job)[0].url
+        if url is None:
+            raise InternalError(f"job {job.id} is uploaded and has no upload")
+        return resolve(await self._base_url(job), url.reveal())
 
     # -- submitting ------------------------------------------------------------------------------
 
     async def _submit(self, job: JobRecord) -> JobRecord:
         artifact, plan = _artifact(job), _plan(job)
         base_url = await self._base_url(job)
-        (lane,) = self._manifest.lanes(job)
-        if lane.url is None:
-            raise InternalError(f"job {job.id} is to be submitted and has no upload")
         digests = await self._digests(job, artifact, plan)
         submission = Submission(
-            upload=resolve(base_url, lane.url.reveal()),
+            upload=await self._uploaded_as(job),
             size_bytes=artifact.size_bytes,
             filename=artifact.filename,
             part_size_bytes=plan.part_size_bytes,
@@ -238,10 +225,10 @@ class JobRun:
         try:
             answer = await submit(base_url, submission, self._crew.exchanger, await self._turns(job), persistence)
         finally:
-            self._manifest.add_to_tally(job.id, Tally(retries=persistence.retries, waited_s=persistence.waited_s))
+            self._manifest.add_to_tally(job.id, persistence.cost)
         if isinstance(answer, Lost):
             await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
-            return self._relapse(job, lane, answer)
+            return self._relapse(job, answer)
         job = self._manifest.move(job.id, JobState.PROCESSING, processing_id=answer)
         return self._submitted(job, answer)
 
@@ -262,28 +249,32 @@ class JobRun:
         self._emit(Submitted(job.id, processing_id))
         return job
 
-    def _relapse(self, job: JobRecord, lane: Lane, why: Lost) -> JobRecord:
+    def _relapse(self, job: JobRecord, lost: Lost) -> JobRecord:
         """The server will not make a job of the upload as it is: go back and bring it what it lacks."""
         self._relapses += 1
         if self._relapses > MAX_RELAPSES:
-            if why is Lost.DIFFERENT:
+            if lost.why is Why.DIFFERENT:
                 raise DigestMismatch(
                     f"The server's bytes still differ from ours after they were sent {self._relapses} times",
                     hint="something on the way damages data; try another network, then `speechstream resume`",
                 )
             raise ServiceError("The server says that the upload is complete, and that it is not, again and again")
-        match why:
-            case Lost.GONE:
+        lanes = self._manifest.lanes(job)
+        match lost.why:
+            case Why.GONE:
+                again = [] if lanes[0].partial else lanes  # the lanes of a joined upload may well be there still
                 warning = "the server no longer has the upload; it is sent again"
-            case Lost.DIFFERENT:
-                warning = "the server holds other bytes than were sent; they are sent again"
-            case Lost.INCOMPLETE:
+            case Why.DIFFERENT:
+                again = [lane for lane in lanes if not lost.parts or lost.touches(_plan(job), lane.span)]
+                damaged = sum(lane.span.size_bytes for lane in again)
+                warning = f"the server holds other bytes than were sent; {damaged} bytes go again"
+            case Why.INCOMPLETE:
+                again = []
                 warning = "the server says that the upload is not complete; it is asked where it stands"
         self._emit(Warned(job.id, warning))
-        if why is not Lost.INCOMPLETE:
-            lane = replace(lane, created=False, acked_bytes=0, offered_bytes=0)
-            self._manifest.save_lane(job.id, lane)
-        return self._manifest.move(job.id, JobState.UPLOADING)
+        for lane in again:
+            self._manifest.save_lane(job.id, replace(lane, created=False, acked_bytes=0, offered_bytes=0))
+        return self._manifest.move(job.id, JobState.UPLOADING, joined_url=None, join_count=job.join_count + 1)
 
     def _ask_a_person(self, job: JobRecord) -> JobRecord:
         if job.state is not JobState.AMBIGUOUS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import click
 
 from ..config import PROGRESS, RECIPES, WIRES
+from ..model import MAX_LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Common:
     recipe: str | None = None
     wire: str | None = None
     checksum: bool = False
+    lanes: int | None = None
     on_ambiguous: str = "stop"
     retry_for_s: float | None = None
     new: bool = False
@@ -69,6 +71,12 @@ _SERVICE_OPTIONS = (
 )
 _TRANSFER_OPTIONS = (
     click.option("--checksum", is_flag=True, help="Have the server check every append, where it can."),
+    click.option(
+        "--lanes",
+        type=click.IntRange(1, MAX_LANES),
+        metavar="N",
+        help="Send over so many connections at once, where the server joins what they bring; by default 4.",
+    ),
     click.option(
         "--on-ambiguous",
         type=click.Choice(["stop", "retry"]),

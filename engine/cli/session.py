@@ -57,6 +57,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             recipe=options.recipe,
             wire=options.wire,
             checksum=options.checksum,
+            lanes=options.lanes,
             repeat_ambiguous=options.on_ambiguous == "retry",
             retry_for_s=options.retry_for_s,
             new=options.new,

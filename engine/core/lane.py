@@ -11,6 +11,8 @@ Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled 
 * A resource that is twice said to be gone begins anew, at most `MAX_LOSSES` times a run. If all its bytes had been
   offered, the upload may have been completed and moved away: then the submission is tried first
   (`presumed_complete`).
+* A lane whose end nobody knows yet is made without a length (`deferred`). Once its end is known, the next append
+  tells it, an empty one if need be; until then the lane waits for more of the artifact wherever it has caught up.
 * Refusals of the same append are fatal only when they recur without progress. Progress is a byte further than this
   resource had acknowledged in this run: a server that takes bytes, loses them and takes them again makes none.
 
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..errors import KeyRejected, ServiceError, UploadRefused
 from ..faults import Corrupted, Fault, Gone, NoSpace, Refused, TooLarge, Unauthorized
-from ..model import Lane, Span, Standing
+from ..model import OPEN_END, Lane, Span, Standing
 
 if TYPE_CHECKING:
     from ..redaction import Secret
@@ -65,7 +67,9 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make the remote resource."""
+    """Make the remote resource, of `size_bytes`, or of a length to be told later (None)."""
+
+    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,21 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Send `span` of the artifact at the lane's `offset_bytes`."""
+    """Send `span` of the artifact at the lane's `offset_bytes`, and tell the lane's length if it must be told.
+
+    Only an append that tells a length may be empty.
+    """
 
     span: Span
     offset_bytes: int
+    declare_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Nothing to do until the artifact reaches beyond byte `offset` or ends."""
+
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +101,28 @@ class Finished:
     """Every byte is acknowledged, or presumed so until the submission tells."""
 
 
-Step: TypeAlias = Create | Locate | Append | Finished
+Step: TypeAlias = Create | Locate | Append | Await | Finished
 
 
-def next_step(state: LaneState, request_bytes: int) -> Step:
-    """What to do now. `request_bytes` bounds one append."""
+def next_step(state: LaneState, request_bytes: int, supply_stop: int = OPEN_END) -> Step:
+    """What to do now. `request_bytes` bounds one append; the artifact can be read up to byte `supply_stop`.
+
+    A lane whose span ends within the supply has a length; one that ends beyond may still be cut shorter.
+    """
     lane = state.lane
+    length = lane.span.size_bytes if lane.span.stop <= supply_stop and lane.span.stop < OPEN_END else None
     if state.presumed_complete:
         return Finished()
     if not lane.created or state.doubt is Doubt.GONE:
-        return Create()
+        return Create(length)
     if state.doubt is Doubt.OFFSET:
         return Locate()
     rest = lane.remaining
-    if not rest.size_bytes:
-        return Finished()
-    return Append(Span(rest.start, min(rest.stop, rest.start + request_bytes)), lane.acked_bytes)
+    span = Span(rest.start, max(rest.start, min(rest.stop, rest.start + request_bytes, supply_stop)))
+    declare = length if lane.deferred else None
+    if span.size_bytes or declare is not None:
+        return Append(span, lane.acked_bytes, declare)
+    return Await(rest.start) if rest.size_bytes else Finished()
 
 
 def offering(state: LaneState, step: Append) -> LaneState:
@@ -110,8 +131,8 @@ def offering(state: LaneState, step: Append) -> LaneState:
     return replace(state, lane=replace(state.lane, offered_bytes=max(state.lane.offered_bytes, end)), warning=None)
 
 
-def created(state: LaneState, url: Secret | None, expires_at: float | None) -> LaneState:
-    """The resource exists and is empty."""
+def created(state: LaneState, url: Secret | None, expires_at: float | None, *, deferred: bool = False) -> LaneState:
+    """The resource exists and is empty; `deferred` where the server was not told its length."""
     lane = state.lane
     fresh = replace(
         lane,
@@ -121,6 +142,7 @@ def created(state: LaneState, url: Secret | None, expires_at: float | None) -> L
         offered_bytes=0,
         generation=lane.generation + 1,
         expires_at=expires_at,
+        deferred=deferred,
     )
     warning = "the server no longer has the upload; its bytes are sent again" if lane.acked_bytes else None
     return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, absences=0, furthest_bytes=0, warning=warning)
@@ -145,9 +167,11 @@ def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
     Raises:
         ServiceError: it keeps calling appends a success of which it takes nothing.
     """
-    taken = step.offset_bytes < standing.offset_bytes <= step.offset_bytes + step.span.size_bytes
-    if taken and _distrust(state.lane, standing) is None:
-        return replace(_reached(state, standing), doubt=Doubt.NONE, warning=None)
+    end = step.offset_bytes + step.span.size_bytes
+    taken = step.offset_bytes < standing.offset_bytes <= end or (standing.offset_bytes == end == step.offset_bytes)
+    told = replace(state, lane=replace(state.lane, deferred=state.lane.deferred and step.declare_bytes is None))
+    if taken and _distrust(told.lane, standing) is None:
+        return replace(_reached(told, standing), doubt=Doubt.NONE, warning=None)
     if state.refusals + 1 >= MAX_REFUSALS:
         raise ServiceError(
             f"The server calls the same append a success {MAX_REFUSALS} times and keeps none of it",
@@ -181,6 +205,14 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
     return replace(state, refusals=state.refusals + isinstance(fault, Refused))
 
 
+def ending_at(state: LaneState, total_bytes: int) -> LaneState:
+    """The artifact turned out to end at `total_bytes`, maybe within this lane."""
+    lane = state.lane
+    if lane.span.stop <= total_bytes:
+        return state
+    return replace(state, lane=replace(lane, span=Span(lane.span.start, total_bytes)))
+
+
 def disproved(state: LaneState) -> LaneState:
     """The presumption was wrong (the submission says that the upload is gone or unfinished): ask, or begin anew."""
     return _lost(replace(state, presumed_complete=False), None)
@@ -207,7 +239,12 @@ def _reached(state: LaneState, standing: Standing) -> LaneState:
     expires_at = state.lane.expires_at if standing.expires_at is None else standing.expires_at
     return replace(
         state,
-        lane=replace(state.lane, acked_bytes=standing.offset_bytes, expires_at=expires_at),
+        lane=replace(
+            state.lane,
+            acked_bytes=standing.offset_bytes,
+            expires_at=expires_at,
+            deferred=state.lane.deferred and standing.length_bytes is None,
+        ),
         refusals=0 if standing.offset_bytes > state.furthest_bytes else state.refusals,
         furthest_bytes=max(state.furthest_bytes, standing.offset_bytes),
     )
@@ -217,10 +254,7 @@ def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
     if isinstance(fault, Unauthorized):
         raise key_rejected(fault) from fault
     if isinstance(fault, NoSpace):
-        raise UploadRefused(
-            f"The service has no space for the upload: {fault.message}",
-            hint="nothing is lost; when there is room: `speechstream resume`",
-        )
+        raise no_space(fault)
     if isinstance(step, Create) and isinstance(fault, (TooLarge, Refused, Gone)):
         raise UploadRefused(f"The service refuses the upload: {fault.message}")
     if not isinstance(step, Append):
@@ -238,6 +272,14 @@ def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
             f"The same stretch of the upload {what} {MAX_REFUSALS} times: {fault.message}",
             hint="run `speechstream doctor`; what was acknowledged is kept: `speechstream resume` goes on",
         )
+
+
+def no_space(fault: Fault) -> UploadRefused:
+    """The error that a 507 becomes."""
+    return UploadRefused(
+        f"The service has no space for the upload: {fault.message}",
+        hint="nothing is lost; when there is room: `speechstream resume`",
+    )
 
 
 def key_rejected(fault: Fault) -> KeyRejected:

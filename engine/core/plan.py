@@ -5,11 +5,35 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from ..model import Plan, Span
+from ..model import MAX_LANES, OPEN_END, Plan, Span
 
-PART_SIZE_BYTES: Final = 8 << 20  # hashing one again after a kill is invisible; 1000 digests cover 8 GB
-MAX_PARTS: Final = 10_000  # the most S3 takes, and a submit document of under 400 KB
-MAX_LANES: Final = 64  # a tus final concatenation names every lane in one header
+PART_SIZE_BYTES: Final = 1 << 20  # what an edit of the recording costs at least; hashing one again is invisible
+MAX_PARTS: Final = 2048  # a submit document of under 80 KB
+LEAST_LANE_BYTES: Final = 4 << 20  # a lane costs two round trips (creation, and its share of the join)
+OPEN_PART_SIZE_BYTES: Final = 8 << 20  # of unknown length: a terabyte is 131,072 digests, a day of WAV 2,000
+LANES_A_SIZE: Final = 4  # of unknown length, lanes double in size after so many: the 64th begins at 1.75 TiB
+
+
+def lane_count(total_bytes: int, workers: int) -> int:
+    """How many lanes an artifact is worth where the server joins them.
+
+    More than workers, so that the last one to finish is short, and so that what a repair sends again is small; one
+    where only one may be under way at a time, since every server knows that form.
+    """
+    if workers <= 1:
+        return 1
+    return max(1, min(MAX_LANES, total_bytes // LEAST_LANE_BYTES))
+
+
+def open_lane(index: int) -> Span:
+    """The span of a lane while nobody knows how long the artifact gets; the last of the 64 takes all the rest.
+
+    Lanes begin at parts, and double in size after every fourth.
+    """
+    rounds, place = divmod(index, LANES_A_SIZE)
+    size = OPEN_PART_SIZE_BYTES << rounds
+    start = LANES_A_SIZE * (size - OPEN_PART_SIZE_BYTES) + place * size
+    return Span(start, OPEN_END if index == MAX_LANES - 1 else start + size)
 
 
 def make_plan(total_bytes: int, *, lanes: int = 1) -> Plan:

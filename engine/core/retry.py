@@ -42,8 +42,7 @@ class Patience:
 
     def __init__(self, policy: RetryPolicy, now_s: float) -> None:
         self._policy = policy
-        self._since_s = now_s
-        self._spent_s = 0.0
+        self.refilled(now_s)
         self._failures = 0
 
     def progressed(self, now_s: float) -> None:
@@ -51,6 +50,11 @@ class Patience:
         self._since_s = now_s
         self._spent_s = 0.0
         self._failures = 0
+
+    def refilled(self, now_s: float) -> None:
+        """Something was acknowledged elsewhere in the same upload: the budget is whole again."""
+        self._since_s = now_s
+        self._spent_s = 0.0
 
     def after(self, fault: Fault, now_s: float, chance: float) -> Wait | None:
         """The wait that follows `fault`, or None when the budget is spent. `chance` is uniform in [0, 1)."""

@@ -141,7 +141,7 @@ class Manifest:
                 raise InternalError(f"job {job_id} cannot be prepared again from {job.state}")
             for table in ("lane", "part"):
                 self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job_id,))  # noqa: S608 - ours
-            forgotten = dict.fromkeys(("artifact", "part_size_bytes", "wire"))
+            forgotten = dict.fromkeys(("artifact", "part_size_bytes", "wire", "joined_url"))
             self._update(job_id, {"state": str(JobState.PREPARING), **forgotten})
         return self.job(job_id)
 
@@ -222,7 +222,8 @@ class Manifest:
     def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
         """Commit the plan and the wire: from here on neither changes for this upload."""
         with self._transaction():
-            self._update(job_id, {"part_size_bytes": plan.part_size_bytes, "wire": str(wire)})
+            self._db.execute("DELETE FROM lane WHERE job = ?", (job_id,))
+            self._update(job_id, {"part_size_bytes": plan.part_size_bytes, "wire": str(wire), "joined_url": None})
             for lane in lanes:
                 self._put_lane(job_id, lane)
         return self.job(job_id)
@@ -308,7 +309,8 @@ class Manifest:
 
     def _put_lane(self, job_id: str, lane: Lane) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lane_values(job_id, lane, self._seal)
+            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            lane_values(job_id, lane, self._seal),
         )
 
     def _put_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:

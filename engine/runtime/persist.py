@@ -10,6 +10,7 @@ from ..core.retry import Patience, RetryPolicy
 from ..errors import GaveUp
 from ..events import Waiting
 from ..faults import Fault, Throttled
+from ..model import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,24 +24,53 @@ log = logging.getLogger("speechstream.retry")
 
 
 @dataclass(slots=True)
+class _Together:
+    """What the lanes of one upload have in common."""
+
+    patiences: list[Patience] = field(default_factory=list)
+    retries: int = 0
+    waited_s: float = 0.0
+    _waits_until_s: float = 0.0
+
+    def count(self, now_s: float, delay_s: float) -> None:
+        """Count a retry, and its wait as far as no other lane's wait covers it already."""
+        self.retries += 1
+        end_s = now_s + delay_s
+        self.waited_s += max(0.0, end_s - max(now_s, self._waits_until_s))
+        self._waits_until_s = max(self._waits_until_s, end_s)
+
+
+@dataclass(slots=True)
 class Persistence:
-    """Patience in action for one stage of one job; counts what it cost."""
+    """Patience in action for one stage of one job, or one lane of it; counts what it cost."""
 
     job_id: str
     clock: Clock
     brake: Brake
     emit: Callable[[Event], None]
     policy: RetryPolicy
-    retries: int = 0
-    waited_s: float = 0.0
+    _together: _Together = field(default_factory=_Together)
     _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
         self._patience = Patience(self.policy, self.clock.monotonic())
+        self._together.patiences.append(self._patience)
+
+    def beside(self) -> Persistence:
+        """Persistence for one more lane of the same upload: waits of its own, and progress of any refills all."""
+        return Persistence(self.job_id, self.clock, self.brake, self.emit, self.policy, self._together)
+
+    @property
+    def cost(self) -> Tally:
+        """The retries of all lanes, and the seconds that at least one of them waited."""
+        return Tally(retries=self._together.retries, waited_s=self._together.waited_s)
 
     def progressed(self) -> None:
         """Something was acknowledged."""
-        self._patience.progressed(self.clock.monotonic())
+        now_s = self.clock.monotonic()
+        for patience in self._together.patiences:
+            patience.refilled(now_s)
+        self._patience.progressed(now_s)
 
     async def wait(self, fault: Fault, doing: str) -> None:
         """Sleep as the policy says after `fault`.
@@ -54,8 +84,7 @@ class Persistence:
                 f"{doing} made no progress for {_duration(self.policy.budget_s)}: {fault.message}",
                 hint=f"nothing is lost; when the network is better: `speechstream resume {self.job_id}`",
             ) from fault
-        self.retries += 1
-        self.waited_s += wait.delay_s
+        self._together.count(self.clock.monotonic(), wait.delay_s)
         if isinstance(fault, Throttled) or fault.retry_after_s is not None:
             self.brake.hold(wait.delay_s)
         log.info("%s: attempt %d failed, next in %.1f s: %s", doing, wait.attempt, wait.delay_s, fault.message)

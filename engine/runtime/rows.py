@@ -32,12 +32,15 @@ Value = str | int | float | bytes | None
 
 
 def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobRecord:
-    """The job in a row. Without a `seal` its result's address stays closed."""
+    """The job in a row. Without a `seal` its addresses stay closed."""
     artifact = None if row["artifact"] is None else ArtifactRecord(**json.loads(row["artifact"]))
     plan = None
     if artifact is not None and row["part_size_bytes"] is not None:
         plan = Plan(row["part_size_bytes"], artifact.size_bytes, spans)
-    result_url = None if seal is None or row["result_url"] is None else seal.open(row["result_url"])
+
+    def address(column: str) -> Secret | None:
+        return None if seal is None or row[column] is None else seal.open(row[column])
+
     return JobRecord(
         id=row["id"],
         kind=JobKind(row["kind"]),
@@ -57,7 +60,9 @@ def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobR
         plan=plan,
         processing_id=row["processing_id"],
         transcription=row["transcription"],
-        result_url=result_url,
+        result_url=address("result_url"),
+        joined_url=address("joined_url"),
+        join_count=row["join_count"],
         failure=row["failure"],
         tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
     )
@@ -74,6 +79,8 @@ def lane_of(row: sqlite3.Row, seal: Seal) -> Lane:
         offered_bytes=row["offered_bytes"],
         generation=row["generation"],
         expires_at=row["expires_at"],
+        deferred=bool(row["deferred"]),
+        partial=bool(row["partial"]),
     )
 
 
@@ -82,7 +89,7 @@ def lane_values(job_id: str, lane: Lane, seal: Seal) -> tuple[Value, ...]:
     return (
         job_id, lane.index, lane.span.start, lane.span.stop, lane.created,
         None if lane.url is None else seal.close(lane.url),
-        lane.acked_bytes, lane.offered_bytes, lane.generation, lane.expires_at,
+        lane.acked_bytes, lane.offered_bytes, lane.generation, lane.expires_at, lane.deferred, lane.partial,
     )  # fmt: skip
 
 

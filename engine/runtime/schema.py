@@ -72,6 +72,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         at           REAL NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE lane ADD COLUMN deferred INTEGER NOT NULL DEFAULT 0; -- the server does not know its length yet
+    ALTER TABLE lane ADD COLUMN partial INTEGER NOT NULL DEFAULT 0;  -- made to be joined with others
+    ALTER TABLE job ADD COLUMN joined_url BLOB;                      -- sealed; of the upload that joins the lanes
+    ALTER TABLE job ADD COLUMN join_count INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,30 @@ from ..faults import BadParts, Conflict, Gone, Refused, TooLarge, Unauthorized
 from ..wire import service
 
 if TYPE_CHECKING:
+    from ..model import Plan, Span
     from .exchange import Exchanger
     from .persist import Persistence
     from .turns import Turns
 
 
-class Lost(Enum):
-    """Why the upload must go (on) before it can be submitted."""
+class Why(Enum):
+    """What the server finds wanting in an upload."""
 
     GONE = auto()
     INCOMPLETE = auto()
     DIFFERENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Why the upload must go (on) before it can be submitted; `parts` are those that differ, where they are known."""
+
+    why: Why
+    parts: tuple[int, ...] = ()
+
+    def touches(self, plan: Plan, span: Span) -> bool:
+        """Whether one of the parts lies in `span`."""
+        return not set(self.parts).isdisjoint(plan.parts_within(span))
 
 
 async def submit(
@@ -43,12 +57,12 @@ async def submit(
         try:
             async with turns.upload(persistence.job_id):
                 return await exchanger.converse(service.submit(endpoint, submission))
-        except BadParts:
-            return Lost.DIFFERENT
+        except BadParts as fault:
+            return Lost(Why.DIFFERENT, fault.parts)
         except Gone:
-            return Lost.GONE
+            return Lost(Why.GONE)
         except Conflict:
-            return Lost.INCOMPLETE
+            return Lost(Why.INCOMPLETE)
         except Unauthorized as fault:
             raise key_rejected(fault) from fault
         except (Refused, TooLarge) as fault:

@@ -15,16 +15,17 @@ import anyio.to_thread
 import xxhash
 
 from ..core import lane as policy
-from ..core.lane import Append, Create, Doubt, Finished, LaneState, Locate
+from ..core.lane import Append, Await, Create, Doubt, Finished, LaneState, Locate
 from ..core.pacing import RequestSize
 from ..errors import AmbiguousUpload, UploadRefused
-from ..events import Uploaded, Warned
+from ..events import Warned
 from ..faults import Busy, Fault, Gone, Interrupted, Nonsense, ServerTrouble, TooLarge
 from ..model import JobState, Tally
 from ..redaction import Secret
 from ..wire.address import relative_to, resolve
 from ..wire.tus import Checksum
 from .exchange import Watch
+from .supply import SEALED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .exchange import Exchanger
     from .manifest import Manifest
+    from .meter import Meter
     from .persist import Persistence
+    from .supply import Supply
     from .turns import Turns
 
-_REPORT_EVERY_S: Final = 0.1
 _HASHES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "sha1": lambda payload: hashlib.sha1(payload, usedforsecurity=False).digest(),
     "sha256": lambda payload: hashlib.sha256(payload).digest(),
@@ -63,11 +65,10 @@ class LaneUpload:
     persistence: Persistence
     turns: Turns
     emit: Callable[[Event], None]
+    meter: Meter
+    supply: Supply = SEALED
     _size: RequestSize = field(init=False)
-    _sent_bytes: int = 0
-    _cost: Tally = field(default_factory=Tally)  # of appends since the last commit, which carries it along
-    _shown_bytes: int = 0
-    _reported_s: float = 0.0
+    _uncommitted_bytes: int = 0  # sent since the last commit, which carries the cost along
 
     def __post_init__(self) -> None:
         self._size = RequestSize(self.wire.limits)
@@ -87,15 +88,21 @@ class LaneUpload:
         """
         url = None if lane.url is None else resolve(self.base_url, lane.url.reveal())
         state = LaneState(replace(lane, url=url))
-        self._show(state.lane.acked_bytes, 0)
+        self.meter.acked(lane.index, lane.acked_bytes)
         try:
             return await self._to_its_end(state, submission_follows=submission_follows)
         finally:
-            self.manifest.add_to_tally(self.job.id, self._cost)
+            self.manifest.add_to_tally(self.job.id, self._cost())
 
     async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         while True:
-            step = policy.next_step(state, self._size.bytes() if self.wire.resumable else self.file.size_bytes)
+            request_bytes = self._size.bytes() if self.wire.resumable else self.file.size_bytes
+            if self.supply.ended:
+                state = policy.ending_at(state, self.supply.stop)
+            step = policy.next_step(state, request_bytes, self.supply.stop)
+            if isinstance(step, Await):
+                await self.supply.wait_beyond(step.offset)
+                continue
             if isinstance(step, Finished):
                 if state.presumed_complete and not submission_follows:
                     state = policy.disproved(state)
@@ -114,8 +121,9 @@ class LaneUpload:
     async def _perform(self, state: LaneState, step: Create | Locate | Append) -> tuple[LaneState, str | None]:
         match step:
             case Create():
-                made = await self.exchanger.converse(self.wire.create(state.lane))
-                state = policy.created(state, made.url if made else None, made.expires_at if made else None)
+                made = await self.exchanger.converse(self.wire.create(state.lane, step.size_bytes))
+                url, expires_at = (made.url, made.expires_at) if made else (None, None)
+                state = policy.created(state, url, expires_at, deferred=step.size_bytes is None)
                 self._commit(state)
                 self.persistence.progressed()
                 return state, None
@@ -125,7 +133,7 @@ class LaneUpload:
                 state = policy.located(state, standing)
                 self._commit(state)
                 self._refill(before, state)
-                self._show(state.lane.acked_bytes, 0)
+                self.meter.acked(state.lane.index, state.lane.acked_bytes)
                 return state, None
             case Append():
                 return await self._append(state, step)
@@ -146,7 +154,7 @@ class LaneUpload:
         self._commit(state)
         self._size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
         self._refill(before, state)
-        self._show(state.lane.acked_bytes, 0)
+        self.meter.acked(state.lane.index, state.lane.acked_bytes)
         if state.doubt is not Doubt.NONE:
             fault = Busy("the server called an append a success and took nothing of it")
             await self.persistence.wait(fault, "The upload")
@@ -159,21 +167,21 @@ class LaneUpload:
 
     async def _send(self, lane: Lane, step: Append, checksum: Checksum | None) -> tuple[Standing, float]:
         """Send the append; where the reply makes a job, its id is committed before anything else can go wrong."""
-        conversation = self.wire.append(lane, step.span, step.offset_bytes, checksum)
-        watch = Watch(self._on_sent(lane.acked_bytes), self._before_final_byte)
-        self._sent_bytes = 0
+        conversation = self.wire.append(
+            lane, step.span, step.offset_bytes, declare_bytes=step.declare_bytes, checksum=checksum
+        )
+
+        def on_sent(size_bytes: int) -> None:
+            self._uncommitted_bytes += size_bytes
+            self.meter.sent(lane.index, size_bytes)
+
         started_s = self._clock.monotonic()
-        try:
+        with self.meter.sending():
+            watch = Watch(on_sent, self._before_final_byte)
             standing = await self.exchanger.converse(conversation, self.hasher, watch)
             if standing.processing_id is not None:
                 self.manifest.move(self.job.id, JobState.PROCESSING, processing_id=standing.processing_id)
-        finally:
-            seconds = self._clock.monotonic() - started_s
-            cost = self._cost
-            self._cost = replace(
-                cost, sent_bytes=cost.sent_bytes + self._sent_bytes, sending_s=cost.sending_s + seconds
-            )
-        return standing, seconds
+        return standing, self._clock.monotonic() - started_s
 
     async def _after(self, fault: Fault, state: LaneState, step: Create | Locate | Append) -> LaneState:
         if isinstance(step, Append):
@@ -206,7 +214,7 @@ class LaneUpload:
 
     async def _checksum(self, span: Span) -> Checksum | None:
         algorithm = self.wire.checksum_algorithm
-        if algorithm is None:
+        if algorithm is None or not span.size_bytes:
             return None
 
         def compute() -> bytes:
@@ -218,24 +226,13 @@ class LaneUpload:
         lane = state.lane
         if lane.url is not None:
             lane = replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
-        cost, self._cost = self._cost, Tally()
+        cost = self._cost()
         self.manifest.save_lane(self.job.id, lane, self.hasher.taken(), cost if cost != Tally() else None)
 
-    def _on_sent(self, acked_bytes: int) -> Callable[[int], None]:
-        def sent(size_bytes: int) -> None:
-            self._sent_bytes += size_bytes
-            if self._clock.monotonic() - self._reported_s >= _REPORT_EVERY_S:
-                self._show(acked_bytes, self._sent_bytes)
-
-        return sent
-
-    def _show(self, acked_bytes: int, unconfirmed_bytes: int) -> None:
-        """Tell how far it is; never back, whatever the server lost."""
-        self._reported_s = self._clock.monotonic()
-        self._shown_bytes = max(self._shown_bytes, acked_bytes)
-        total = self.file.size_bytes
-        unconfirmed = max(0, acked_bytes + unconfirmed_bytes - self._shown_bytes)
-        self.emit(Uploaded(self.job.id, self._shown_bytes, total, min(unconfirmed, total - self._shown_bytes)))
+    def _cost(self) -> Tally:
+        """What sending cost since this was last asked."""
+        sent_bytes, self._uncommitted_bytes = self._uncommitted_bytes, 0
+        return Tally(sent_bytes=sent_bytes, sending_s=self.meter.take_sending_s())
 
 
 def ambiguous(job_id: str, why: str) -> AmbiguousUpload:

@@ -17,6 +17,8 @@ from ..model import Limits, Standing, WireName
 from . import single, tus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..model import Lane, Span
     from ..redaction import Secret
     from .message import Conversation
@@ -47,27 +49,35 @@ class Wire(Protocol):
     def checksum_algorithm(self) -> str | None:
         """The algorithm that appends must carry a checksum of, if any."""
 
-    def create(self, lane: Lane) -> Conversation[Created | None]:
-        """Make the lane's resource; None where the wire has no such thing."""
+    def create(self, lane: Lane, size_bytes: int | None) -> Conversation[Created | None]:
+        """Make the lane's resource, its length told now or later (None); None where the wire has no such thing."""
 
     def locate(self, lane: Lane) -> Conversation[Standing]:
         """Where the lane stands."""
 
     def append(
-        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+        self,
+        lane: Lane,
+        span: Span,
+        offset_bytes: int,
+        *,
+        declare_bytes: int | None = None,
+        checksum: Checksum | None = None,
     ) -> Conversation[Standing]:
-        """Send `span` at `offset_bytes`."""
+        """Send `span` at `offset_bytes`, and tell the lane's length where it was left open."""
 
 
 @dataclass(frozen=True, slots=True)
 class TusWire:
-    """Lanes as tus uploads."""
+    """Lanes as tus uploads. The server `joins` several into one, and `defers` lengths, where it says so."""
 
     creation_url: str
     filename: str
     media_type: str
     idempotency_key: str | None = None
     checksum_algorithm: str | None = None
+    joins: bool = False
+    defers: bool = False
 
     @property
     def name(self) -> WireName:
@@ -84,28 +94,50 @@ class TusWire:
         """Every byte that arrived is kept."""
         return True
 
-    def create(self, lane: Lane) -> Conversation[Created | None]:
+    def create(self, lane: Lane, size_bytes: int | None) -> Conversation[Created | None]:
         """POST to the creation URL. The key names the lane's generation: a server that knows keys makes it once."""
-        key = self.idempotency_key
         return (
             yield from tus.create(
                 self.creation_url,
-                size_bytes=lane.span.size_bytes,
+                size_bytes=size_bytes,
                 filename=self.filename,
                 media_type=self.media_type,
-                headers=(("Idempotency-Key", f'"{key}.{lane.index}.{lane.generation}"'),) if key else (),
+                partial=lane.partial,
+                headers=self._key(f"{lane.index}.{lane.generation}"),
             )
         )
+
+    def join(self, lanes: Sequence[Lane], count: int) -> Conversation[Created]:
+        """POST of the final upload of all `lanes`. Lanes made anew since, or another `count`, make another key."""
+        generations = sum(lane.generation for lane in lanes)
+        return (
+            yield from tus.join(
+                self.creation_url,
+                tuple(map(_url, lanes)),
+                filename=self.filename,
+                media_type=self.media_type,
+                headers=self._key(f"join.{generations}.{count}"),
+            )
+        )
+
+    def _key(self, name: str) -> tuple[tuple[str, str], ...]:
+        return (("Idempotency-Key", f'"{self.idempotency_key}.{name}"'),) if self.idempotency_key else ()
 
     def locate(self, lane: Lane) -> Conversation[Standing]:
         """HEAD of the upload."""
         return tus.locate(_url(lane))
 
     def append(
-        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+        self,
+        lane: Lane,
+        span: Span,
+        offset_bytes: int,
+        *,
+        declare_bytes: int | None = None,
+        checksum: Checksum | None = None,
     ) -> Conversation[Standing]:
         """PATCH of the upload."""
-        return tus.append(_url(lane), span, offset_bytes, checksum=checksum)
+        return tus.append(_url(lane), span, offset_bytes, declare_bytes=declare_bytes, checksum=checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +170,9 @@ class SingleWire:
         """The documented call has none."""
         return
 
-    def create(self, lane: Lane) -> Conversation[Created | None]:
+    def create(self, lane: Lane, size_bytes: int | None) -> Conversation[Created | None]:
         """There is nothing to make."""
-        del lane
+        del lane, size_bytes
         return None
         yield
 
@@ -151,10 +183,16 @@ class SingleWire:
         yield
 
     def append(
-        self, lane: Lane, span: Span, offset_bytes: int, checksum: Checksum | None = None
+        self,
+        lane: Lane,
+        span: Span,
+        offset_bytes: int,
+        *,
+        declare_bytes: int | None = None,
+        checksum: Checksum | None = None,
     ) -> Conversation[Standing]:
         """POST everything."""
-        del lane, checksum
+        del lane, declare_bytes, checksum
         processing_id = yield from single.post(
             self.endpoint,
             span,

@@ -1,4 +1,4 @@
-"""The tus resumable upload protocol 1.0.0: core, creation, deferred length, checksum, expiration, termination.
+"""The tus resumable upload protocol 1.0.0: core and all its extensions but creation-with-upload.
 
 Source of every rule: the protocol text at version 1.0.0 (tus.io/protocols/resumable-upload), and where servers
 are known to stray from it the tolerance is named beside the line that needs it.
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..faults import Gone, Intercepted, Nonsense, Refused
 from ..model import Capabilities, Span, Standing
-from .address import resolve
-from .message import LONG_REPLY_WAIT_S, Body, Conversation, Request, Response
+from .address import relative_to, resolve
+from .message import LONG_REPLY_WAIT_S, REPLY_WAIT_S, Body, Conversation, Request, Response
 from .replies import digits, fault_of, http_date, non_negative
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
 Headers = tuple[tuple[str, str], ...]
 
 _RESUMABLE: Final[Headers] = (("Tus-Resumable", VERSION),)
+JOIN_WAIT_S: Final = 3600.0  # a server may copy every byte: 50 GB take ten minutes at 80 MB/s
+_LONG_HEADER_BYTES: Final = 4096  # half of the 8 KiB that common servers allow one header line
 _NOT_HERE: Final = frozenset({404, 405})
 
 
@@ -78,16 +80,19 @@ def discover(creation_url: str) -> Conversation[Capabilities | None]:
     return found
 
 
-def create(
+def create(  # noqa: PLR0913 - keyword-only: what a creation says
     creation_url: str,
     *,
     size_bytes: int | None,
     filename: str,
     media_type: str,
+    partial: bool = False,
     headers: Headers = (),
     extra_metadata: tuple[tuple[str, str], ...] = (),
 ) -> Conversation[Created]:
     """Make an upload of `size_bytes`, or of a length told later (None, needs creation-defer-length).
+
+    A `partial` upload (concatenation extension) is only good for being joined with others.
 
     Both `filename` and `filetype` always go along: a server is known that cannot HEAD an upload lacking either.
     A 400 is tried once more with an ASCII file name, which another server insists on.
@@ -96,21 +101,61 @@ def create(
         Fault: the server refused, or its reply is not that of a creation.
     """
     length = ("Upload-Defer-Length", "1") if size_bytes is None else ("Upload-Length", str(size_bytes))
-    for name in dict.fromkeys((filename, ascii_name(filename))):
-        pairs = (("filename", name), ("filetype", media_type), *extra_metadata)
+    kind = (("Upload-Concat", "partial"),) if partial else ()
+    descriptions = _descriptions(filename, media_type, extra_metadata)
+    return (yield from _post(creation_url, (length, *kind, *headers), descriptions, "the creation of an upload"))
+
+
+def join(
+    creation_url: str,
+    parts: tuple[Secret, ...],
+    *,
+    filename: str,
+    media_type: str,
+    headers: Headers = (),
+    extra_metadata: tuple[tuple[str, str], ...] = (),
+) -> Conversation[Created]:
+    """Make the final upload that is `parts` (partial uploads, all complete) in this order.
+
+    Not idempotent in itself: where the server knows Idempotency-Key, send one. Names of the server's own origin go
+    without it once the header would grow past what servers and proxies take in one line.
+
+    Raises:
+        Gone: a part is no longer there, or the server does not join.
+        Fault: the server refused, or its reply is not that of a creation.
+    """
+    names = [part.reveal() for part in parts]
+    if sum(map(len, names)) > _LONG_HEADER_BYTES:
+        names = [relative_to(creation_url, name) for name in names]
+    concat = ("Upload-Concat", f"final;{' '.join(names)}")
+    descriptions = _descriptions(filename, media_type, extra_metadata)
+    return (yield from _post(creation_url, (concat, *headers), descriptions, "the joining of the lanes", JOIN_WAIT_S))
+
+
+def _post(
+    creation_url: str, headers: Headers, descriptions: tuple[str, ...], doing: str, reply_wait_s: float = REPLY_WAIT_S
+) -> Conversation[Created]:
+    for description in descriptions:
         response = yield Request(
             "POST",
             creation_url,
-            (*_RESUMABLE, length, ("Upload-Metadata", metadata(pairs)), *headers),
+            (*_RESUMABLE, ("Upload-Metadata", description), *headers),
+            reply_wait_s=reply_wait_s,
         )
         if response.status != 400:  # noqa: PLR2004 - Bad Request
             break
     if not response.ok:
-        raise fault_of(response, "the creation of an upload")
+        raise fault_of(response, doing)
     location = response.headers.get("location")
     if not location:
-        raise Nonsense(f"the server answered {response.status} to the creation of an upload without a Location")
+        raise Nonsense(f"the server answered {response.status} to {doing} without a Location")
     return Created(resolve(creation_url, location), _expiry(response))
+
+
+def _descriptions(filename: str, media_type: str, extra: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Upload-Metadata as it should be, then with an ASCII file name where that is another."""
+    names = dict.fromkeys((filename, ascii_name(filename)))
+    return tuple(metadata((("filename", name), ("filetype", media_type), *extra)) for name in names)
 
 
 def locate(url: Secret, *, headers: Headers = ()) -> Conversation[Standing]:

@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
     {"client", "blocking"},
     {"recordings"},
     {"progress", "pipeline", "ending", "proving"},
+    {"uploading"},
     {"choosing"},
     {"preparing", "runtime"},
     {"core", "wire"},
@@ -35,6 +36,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 SIDEWAYS = {
     ("blocking", "client"),  # the synchronous face of the client
     ("core", "faults"),
+    ("config", "model"),  # a setting's bounds are the model's
     ("config", "redaction"),  # a key in the file is a secret from the moment it is read
     ("model", "redaction"),  # an upload's address is one
 }

@@ -29,7 +29,7 @@ def absent(state: LaneState) -> LaneState:
 
 def remade(state: LaneState) -> LaneState:
     """A new resource, and an append that was cut."""
-    assert policy.next_step(state, LENGTH_BYTES) == Create()
+    assert policy.next_step(state, LENGTH_BYTES) == Create(LENGTH_BYTES)
     state = policy.created(state, Secret("https://files.example/upload-two"), None)
     return policy.failed(state, Append(Span(0, 10), 0), Interrupted("cut"))
 
@@ -38,7 +38,7 @@ def test_one_404_is_asked_again() -> None:
     """A proxy between two versions of a service says 404 too; an upload is gone when two answers in a row say so."""
     once = absent(doubtful())
     assert policy.next_step(once, LENGTH_BYTES) == Locate()
-    assert policy.next_step(absent(once), LENGTH_BYTES) == Create()
+    assert policy.next_step(absent(once), LENGTH_BYTES) == Create(LENGTH_BYTES)
 
 
 def test_an_answer_between_two_404_ends_the_suspicion() -> None:
@@ -61,7 +61,7 @@ def test_losses_are_counted_for_each_run() -> None:
         state = remade(absent(absent(state)))
     with pytest.raises(ServiceError, match="lost the upload 3 times"):
         absent(absent(state))
-    assert policy.next_step(absent(absent(LaneState(state.lane))), LENGTH_BYTES) == Create()
+    assert policy.next_step(absent(absent(LaneState(state.lane))), LENGTH_BYTES) == Create(LENGTH_BYTES)
 
 
 def test_a_refused_question_is_put_again() -> None:

@@ -16,7 +16,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from engine.core import lane as policy
-from engine.core.lane import MAX_LOSSES, Append, Create, Finished, LaneState, Locate
+from engine.core.lane import MAX_LOSSES, Append, Await, Create, Finished, LaneState, Locate
 from engine.errors import GaveUp, ServiceError, SpeechStreamError
 from engine.faults import (
     Busy,
@@ -226,8 +226,8 @@ class Run:
                 payload = ARTIFACT[span.start : span.stop]
                 standing = self.server.patch(url, offset_bytes, payload, mood)
                 return policy.appended(state, step, standing)
-            case Finished():
-                raise AssertionError("finished is not a step")
+            case Await() | Finished():
+                raise AssertionError(f"{step} is not a step")
 
     def _check_what_is_held(self) -> None:
         for held in [*self.server.uploads.values(), *self.server.finished]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.plan import MAX_LANES, MAX_PARTS, PART_SIZE_BYTES, make_plan
-from engine.model import Span
+from engine.core.plan import MAX_PARTS, PART_SIZE_BYTES, make_plan
+from engine.model import MAX_LANES, Span
 
 TERABYTE = 1 << 40
 SIZES = st.one_of(

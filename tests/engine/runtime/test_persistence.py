@@ -39,7 +39,7 @@ async def test_a_night_without_a_network_costs_nothing_but_time(clock: FakeClock
     persistence = persisting(clock, told, RetryPolicy(budget_s=HOUR_S))
     assert await persistence.until_answered(far, "The upload") == "here"
     assert 8 * HOUR_S <= clock.now_s - 1000.0 <= 8 * HOUR_S + 5.0
-    assert persistence.retries == far.asked - 1 == len(told.of(Waiting))
+    assert persistence.cost.retries == far.asked - 1 == len(told.of(Waiting))
 
 
 async def test_a_server_down_for_a_day_is_given_up(clock: FakeClock, told: Events) -> None:

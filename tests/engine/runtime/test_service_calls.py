@@ -16,7 +16,7 @@ from engine.redaction import Secret
 from engine.runtime import polling, submission
 from engine.runtime.exchange import Exchanger
 from engine.runtime.persist import Persistence
-from engine.runtime.submission import Lost
+from engine.runtime.submission import Lost, Why
 from engine.runtime.turns import Turns
 from engine.wire.service import Submission
 from tests.engine.world import Act, Script, answers, breaks
@@ -91,17 +91,17 @@ async def test_a_submission_is_repeated_word_for_word_until_it_is_answered(calls
 
 
 @pytest.mark.parametrize(
-    ("reply", "why"),
+    ("reply", "lost"),
     [
-        (answers(404), Lost.GONE),
-        (answers(410), Lost.GONE),
-        (answers(409, upload_offset="2"), Lost.INCOMPLETE),
-        (answers(422, b'{"error": "digest_mismatch", "bad_parts": [0]}'), Lost.DIFFERENT),
+        (answers(404), Lost(Why.GONE)),
+        (answers(410), Lost(Why.GONE)),
+        (answers(409, upload_offset="2"), Lost(Why.INCOMPLETE)),
+        (answers(422, b'{"error": "digest_mismatch", "bad_parts": [0]}'), Lost(Why.DIFFERENT, (0,))),
     ],
 )
-async def test_an_upload_that_lacks_something_goes_back(calls: Calls, reply: Act, why: Lost) -> None:
+async def test_an_upload_that_lacks_something_goes_back(calls: Calls, reply: Act, lost: Lost) -> None:
     """The service says what; asking again would not help."""
-    assert await calls.submit(reply) is why
+    assert await calls.submit(reply) == lost
 
 
 async def test_the_same_key_in_flight_is_waited_for(calls: Calls) -> None:

@@ -18,6 +18,7 @@ from engine.model import ArtifactRecord, JobState, Lane, Plan, Span, WireName
 from engine.runtime.artifact import ArtifactFile, PartHasher
 from engine.runtime.exchange import Exchanger
 from engine.runtime.manifest import Manifest
+from engine.runtime.meter import Meter
 from engine.runtime.persist import Persistence
 from engine.runtime.turns import Turns
 from engine.runtime.upload import LaneUpload
@@ -146,6 +147,7 @@ class Desk:
                     persistence=Persistence(JOB.id, self.clock, exchanger.brake, self.told.append, RetryPolicy()),
                     turns=Turns(manifest, self.clock, self.told.append, "account"),
                     emit=self.told.append,
+                    meter=Meter(JOB.id, len(CONTENT), self.clock, self.told.append),
                 )
             finally:
                 await exchanger.aclose()

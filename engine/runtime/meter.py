@@ -1,0 +1,86 @@
+"""How far all lanes of one upload are together, and how long bytes were under way."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ..events import Uploaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..events import Event
+    from .clock import Clock
+
+_REPORT_EVERY_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class Meter:
+    """One upload's progress. What was told once is never taken back, whatever a server loses.
+
+    `total_bytes` grows with an artifact that does.
+    """
+
+    job_id: str
+    total_bytes: int
+    clock: Clock
+    emit: Callable[[Event], None]
+    _acked: dict[int, int] = field(default_factory=dict)
+    _unconfirmed: dict[int, int] = field(default_factory=dict)
+    _shown_bytes: int = 0
+    _told_s: float = 0.0
+    _sending: int = 0
+    _sending_since_s: float = 0.0
+    _sending_s: float = 0.0
+
+    def known(self, lane: int, size_bytes: int) -> None:
+        """So much of a lane was confirmed in an earlier run."""
+        self._acked[lane] = size_bytes
+
+    def acked(self, lane: int, size_bytes: int) -> None:
+        """The server has confirmed so much of a lane; nothing more of it is under way."""
+        self._acked[lane] = size_bytes
+        self._unconfirmed[lane] = 0
+        self.tell()
+
+    def sent(self, lane: int, size_bytes: int) -> None:
+        """So much more of a lane has left this program."""
+        self._unconfirmed[lane] = self._unconfirmed.get(lane, 0) + size_bytes
+        if self.clock.monotonic() - self._told_s >= _REPORT_EVERY_S:
+            self.tell()
+
+    def tell(self) -> None:
+        """Emit how far it is."""
+        self._told_s = self.clock.monotonic()
+        acked = sum(self._acked.values())
+        self._shown_bytes = max(self._shown_bytes, acked)
+        unconfirmed = max(0, acked + sum(self._unconfirmed.values()) - self._shown_bytes)
+        room = self.total_bytes - self._shown_bytes
+        self.emit(Uploaded(self.job_id, self._shown_bytes, self.total_bytes, min(unconfirmed, room)))
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Around each request with bytes: time counts once, however many lanes send."""
+        if not self._sending:
+            self._sending_since_s = self.clock.monotonic()
+        self._sending += 1
+        try:
+            yield
+        finally:
+            self._count()
+            self._sending -= 1
+
+    def take_sending_s(self) -> float:
+        """Seconds that bytes were under way since this was last asked."""
+        if self._sending:
+            self._count()
+        seconds, self._sending_s = self._sending_s, 0.0
+        return seconds
+
+    def _count(self) -> None:
+        now_s = self.clock.monotonic()
+        self._sending_s += now_s - self._sending_since_s
+        self._sending_since_s = now_s

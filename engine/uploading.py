@@ -1,0 +1,272 @@
+"""An artifact's way to the server: the wire chosen, the plan made, every lane brought to its end, the lanes joined."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+import anyio.abc
+
+from .choosing import WireChoice
+from .core.lane import key_rejected, no_space
+from .core.plan import OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
+from .errors import InternalError, SpeechStreamError
+from .events import Warned
+from .faults import Conflict, Gone, NoSpace, Refused, TooLarge, Unauthorized
+from .model import OPEN_END, JobKind, Lane, Plan, Span
+from .redaction import Secret
+from .runtime.artifact import PartHasher
+from .runtime.meter import Meter
+from .runtime.supply import SEALED
+from .runtime.upload import LaneUpload
+from .wire import tus
+from .wire.address import relative_to, resolve
+from .wire.interface import TusWire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from .model import ArtifactRecord, JobRecord
+    from .runtime.artifact import ArtifactFile
+    from .runtime.crew import Crew
+    from .runtime.manifest import Manifest
+    from .runtime.persist import Persistence
+    from .runtime.supply import Supply
+    from .runtime.turns import Turns
+    from .wire.interface import Wire
+    from .wire.message import Conversation
+
+T = TypeVar("T")
+log = logging.getLogger("speechstream.upload")
+DEFAULT_LANES: Final = 4  # at once: more than one, because one loss-limited flow cannot fill a bad link
+MAX_JOINS: Final = 3  # refusals to join lanes that all say they are complete, before one lane is used instead
+_WILL_NOT_JOIN: Final = (Gone, Conflict, Refused, TooLarge)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at once."""
+
+    wire: str = "auto"
+    checksum: bool = False
+    lanes: int = DEFAULT_LANES
+
+
+@dataclass(slots=True)
+class Uploading:
+    """One upload of one job, from wherever it stands. `supply` says how much of the artifact there is already."""
+
+    job: JobRecord
+    artifact: ArtifactRecord
+    base_url: str
+    manner: Manner
+    crew: Crew
+    turns: Turns
+    persistence: Persistence
+    open_artifact: Callable[[], ArtifactFile]
+    supply: Supply = SEALED
+
+    async def carry(self) -> str | None:
+        """Bring the whole artifact to the server. Returns a processing_id where the wire's last reply has one.
+
+        Raises:
+            SpeechStreamError: what cannot be gone on from; all that was acknowledged is kept.
+        """
+        wire = await self._choose()
+        lanes = self._planned(wire)
+        refusals = 0
+        while True:
+            if refusals or not self.supply.ended or not all(lane.complete for lane in lanes):
+                processing_id = await self._bring(wire, lanes)
+                if processing_id is not None:
+                    return processing_id
+                lanes = self._manifest.lanes(self.job)
+            if not isinstance(wire, TusWire) or not lanes[0].partial or await self._joined(wire, lanes):
+                return None
+            refusals += 1
+            if refusals == MAX_JOINS:
+                self._warn("the server takes lanes and will not join them; everything is sent again in one")
+                lanes = self._plan(wire, partial=False)
+
+    @property
+    def _manifest(self) -> Manifest:
+        return self.crew.manifest
+
+    def _warn(self, message: str) -> None:
+        self.crew.emit(Warned(self.job.id, message))
+
+    # -- plan ------------------------------------------------------------------------------------
+
+    async def _choose(self) -> Wire:
+        manner = self.manner
+        begun = any(lane.created for lane in self._manifest.lanes(self.job))
+        crew, persistence = self.crew, self.persistence
+        return await WireChoice(
+            self.job, self.artifact, self.base_url, begun, manner.wire, manner.checksum, crew.manifest, crew.exchanger,
+            persistence
+        ).make()  # fmt: skip
+
+    def _planned(self, wire: Wire) -> list[Lane]:
+        """The lanes that there are, or those of a plan made now."""
+        lanes = self._manifest.lanes(self.job)
+        if lanes:
+            return lanes
+        several = self.manner.lanes > 1 and isinstance(wire, TusWire) and wire.joins
+        return self._plan(wire, partial=several)
+
+    def _plan(self, wire: Wire, *, partial: bool) -> list[Lane]:
+        """Plan anew. A growing artifact gets its further lanes as it grows."""
+        if self.artifact.growing:
+            plan = Plan(OPEN_PART_SIZE_BYTES, 0, (open_lane(0) if partial else Span(0, OPEN_END),))
+        else:
+            size_bytes = self.artifact.size_bytes
+            plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.lanes) if partial else 1)
+            partial = len(plan.lanes) > 1
+        lanes = [Lane(index, span, partial=partial) for index, span in enumerate(plan.lanes)]
+        self.job = self._manifest.save_plan(self.job.id, plan, lanes, wire.name)
+        return lanes
+
+    # -- lanes -----------------------------------------------------------------------------------
+
+    async def _bring(self, wire: Wire, lanes: Sequence[Lane]) -> str | None:
+        """Bring every lane to its end, several at once; each worker takes the next one.
+
+        Lanes that are complete are asked about all the same: this is called when there is something to find out.
+        """
+        plan = self.job.plan
+        if plan is None:
+            raise InternalError(f"job {self.job.id} is uploaded without a plan")
+        crew, job = self.crew, self.job
+        meter = Meter(job.id, self.artifact.size_bytes, crew.clock, crew.emit)
+        for lane in lanes:
+            meter.known(lane.index, lane.acked_bytes)
+        found: list[str] = []
+        queue, turn = self._in_turn(lanes), anyio.Lock()
+        known = self._manifest.digests(job.id)
+
+        async def work(persistence: Persistence, file: ArtifactFile) -> None:
+            while True:
+                async with turn:
+                    lane = await anext(queue, None)
+                if lane is None:
+                    return
+                upload = LaneUpload(
+                    job=job,
+                    base_url=self.base_url,
+                    wire=wire,
+                    exchanger=crew.exchanger,
+                    manifest=crew.manifest,
+                    file=file,
+                    hasher=PartHasher(file, plan, known),
+                    persistence=persistence,
+                    turns=self.turns,
+                    emit=crew.emit,
+                    meter=meter,
+                    supply=self.supply,
+                )
+                follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
+                _, processing_id = await upload.run(lane, submission_follows=follows)
+                if processing_id is not None:
+                    found.append(processing_id)
+
+        with self.open_artifact() as file:
+            file.check()
+            async with together() as tasks:
+                for _ in range(self._workers(lanes)):
+                    tasks.start_soon(work, self.persistence.beside(), file)
+        return found[0] if found else None
+
+    def _workers(self, lanes: Sequence[Lane]) -> int:
+        if not lanes[0].partial:
+            return 1
+        return self.manner.lanes if not self.supply.ended else min(self.manner.lanes, len(lanes))
+
+    async def _in_turn(self, lanes: Sequence[Lane]) -> AsyncIterator[Lane]:
+        """The lanes there are, then those that a growing artifact comes to need."""
+        for lane in lanes:
+            yield lane
+        index, stop = len(lanes), lanes[-1].span.stop
+        while self.artifact.growing and stop < OPEN_END:
+            await self.supply.wait_beyond(stop)
+            if self.supply.stop <= stop:
+                return  # it ended before
+            lane = Lane(index, open_lane(index), partial=True)
+            self._manifest.save_lane(self.job.id, lane)
+            yield lane
+            index, stop = index + 1, lane.span.stop
+
+    # -- joining ---------------------------------------------------------------------------------
+
+    async def _joined(self, wire: TusWire, lanes: Sequence[Lane]) -> bool:
+        """Make one upload of all lanes, unless that was done, and make sure that it is whole.
+
+        False where the server says that it cannot: something of the lanes is not there as we believe.
+
+        Raises:
+            KeyRejected: 401 or 403.
+            UploadRefused: no room for it.
+            GaveUp: no answer within the budget.
+        """
+        if self.job.joined_url is None:
+            whole = [replace(lane, url=self._absolute(lane.url)) for lane in lanes]
+            log.info("job %s: joining %d lanes", self.job.id, len(whole))
+            joined = await self._asked(lambda: wire.join(whole, self.job.join_count), "Joining the lanes")
+            if joined is None:
+                return self._unjoined()
+            url = Secret(relative_to(self.base_url, joined.url.reveal()))
+            self.job = self._manifest.note(self.job.id, joined_url=url)
+        address = self._absolute(self.job.joined_url)
+        standing = await self._asked(lambda: tus.locate(address), "Asking for the joined upload")
+        total = lanes[-1].span.stop
+        if standing is None or standing.offset_bytes != total or standing.length_bytes not in {None, total}:
+            return self._unjoined()
+        return True
+
+    def _unjoined(self) -> bool:
+        self._warn("the server did not join the lanes; they are asked where they stand")
+        self.job = self._manifest.note(self.job.id, joined_url=None, join_count=self.job.join_count + 1)
+        return False
+
+    async def _asked(self, conversation: Callable[[], Conversation[T]], doing: str) -> T | None:
+        """The answer, or None where the server says no to what is asked."""
+
+        async def attempt() -> T | None:
+            try:
+                return await self.crew.exchanger.converse(conversation())
+            except _WILL_NOT_JOIN as fault:
+                log.info("%s: %s", doing, fault.message)
+                return None
+            except Unauthorized as fault:
+                raise key_rejected(fault) from fault
+            except NoSpace as fault:
+                raise no_space(fault) from fault
+
+        answer: T | None = await self.persistence.until_answered(attempt, doing)
+        return answer
+
+    def _absolute(self, url: Secret | None) -> Secret:
+        if url is None:
+            raise InternalError(f"job {self.job.id} has a lane without an address")
+        return resolve(self.base_url, url.reveal())
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
+    """A task group whose end is the first error of ours, not a group of them."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        raise next((error for error in errors if not isinstance(error, SpeechStreamError)), errors[0]) from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
