@@ -79,8 +79,9 @@ class Uploading:
         lanes = self._planned(wire)
         refusals = 0
         while True:
-            if refusals or not self.supply.ended or not all(lane.complete for lane in lanes):
-                processing_id = await self._bring(wire, lanes)
+            doubted = [lane for lane in lanes if refusals or not lane.complete]  # a refused join casts doubt on all
+            if doubted or self.artifact.growing:
+                processing_id = await self._bring(wire, lanes, doubted)
                 if processing_id is not None:
                     return processing_id
                 lanes = self._manifest.lanes(self.job)
@@ -131,11 +132,8 @@ class Uploading:
 
     # -- lanes -----------------------------------------------------------------------------------
 
-    async def _bring(self, wire: Wire, lanes: Sequence[Lane]) -> str | None:
-        """Bring every lane to its end, several at once; each worker takes the next one.
-
-        Lanes that are complete are asked about all the same: this is called when there is something to find out.
-        """
+    async def _bring(self, wire: Wire, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> str | None:
+        """Bring the `doubted` of all `lanes` to their end, several at once; each worker takes the next one."""
         plan = self.job.plan
         if plan is None:
             raise InternalError(f"job {self.job.id} is uploaded without a plan")
@@ -144,49 +142,50 @@ class Uploading:
         for lane in lanes:
             meter.known(lane.index, lane.acked_bytes)
         found: list[str] = []
-        queue, turn = self._in_turn(lanes), anyio.Lock()
+        queue, turn = self._in_turn(lanes, doubted), anyio.Lock()
         known = self._manifest.digests(job.id)
 
+        async def next_lane() -> Lane | None:
+            async with turn:
+                return await anext(queue, None)
+
         async def work(persistence: Persistence, file: ArtifactFile) -> None:
-            while True:
-                async with turn:
-                    lane = await anext(queue, None)
-                if lane is None:
-                    return
-                upload = LaneUpload(
-                    job=job,
-                    base_url=self.base_url,
-                    wire=wire,
-                    exchanger=crew.exchanger,
-                    manifest=crew.manifest,
-                    file=file,
-                    hasher=PartHasher(file, plan, known),
-                    persistence=persistence,
-                    turns=self.turns,
-                    emit=crew.emit,
-                    meter=meter,
-                    supply=self.supply,
-                )
-                follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
-                _, processing_id = await upload.run(lane, submission_follows=follows)
-                if processing_id is not None:
-                    found.append(processing_id)
+            async with crew.exchanger.line() as line:
+                while (lane := await next_lane()) is not None:
+                    upload = LaneUpload(
+                        job=job,
+                        base_url=self.base_url,
+                        wire=wire,
+                        line=line,
+                        manifest=crew.manifest,
+                        file=file,
+                        hasher=PartHasher(file, plan, known),
+                        persistence=persistence,
+                        turns=self.turns,
+                        emit=crew.emit,
+                        meter=meter,
+                        supply=self.supply,
+                    )
+                    follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
+                    _, processing_id = await upload.run(lane, submission_follows=follows)
+                    if processing_id is not None:
+                        found.append(processing_id)
 
         with self.open_artifact() as file:
             file.check()
             async with together() as tasks:
-                for _ in range(self._workers(lanes)):
+                for _ in range(self._workers(lanes, doubted)):
                     tasks.start_soon(work, self.persistence.beside(), file)
         return found[0] if found else None
 
-    def _workers(self, lanes: Sequence[Lane]) -> int:
+    def _workers(self, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> int:
         if not lanes[0].partial:
             return 1
-        return self.manner.lanes if not self.supply.ended else min(self.manner.lanes, len(lanes))
+        return self.manner.lanes if self.artifact.growing else min(self.manner.lanes, len(doubted))
 
-    async def _in_turn(self, lanes: Sequence[Lane]) -> AsyncIterator[Lane]:
-        """The lanes there are, then those that a growing artifact comes to need."""
-        for lane in lanes:
+    async def _in_turn(self, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> AsyncIterator[Lane]:
+        """The lanes in doubt, then those that a growing artifact comes to need."""
+        for lane in doubted:
             yield lane
         index, stop = len(lanes), lanes[-1].span.stop
         while self.artifact.growing and stop < OPEN_END:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..wire.interface import Wire
     from .artifact import ArtifactFile, PartHasher
     from .clock import Clock
-    from .exchange import Exchanger
+    from .line import Line
     from .manifest import Manifest
     from .meter import Meter
     from .persist import Persistence
@@ -58,7 +58,7 @@ class LaneUpload:
     job: JobRecord
     base_url: str
     wire: Wire
-    exchanger: Exchanger
+    line: Line
     manifest: Manifest
     file: ArtifactFile
     hasher: PartHasher
@@ -121,14 +121,14 @@ class LaneUpload:
     async def _perform(self, state: LaneState, step: Create | Locate | Append) -> tuple[LaneState, str | None]:
         match step:
             case Create():
-                made = await self.exchanger.converse(self.wire.create(state.lane, step.size_bytes))
+                made = await self.line.converse(self.wire.create(state.lane, step.size_bytes))
                 url, expires_at = (made.url, made.expires_at) if made else (None, None)
                 state = policy.created(state, url, expires_at, deferred=step.size_bytes is None)
                 self._commit(state)
                 self.persistence.progressed()
                 return state, None
             case Locate():
-                standing = await self.exchanger.converse(self.wire.locate(state.lane))
+                standing = await self.line.converse(self.wire.locate(state.lane))
                 before = state
                 state = policy.located(state, standing)
                 self._commit(state)
@@ -178,7 +178,7 @@ class LaneUpload:
         started_s = self._clock.monotonic()
         with self.meter.sending():
             watch = Watch(on_sent, self._before_final_byte)
-            standing = await self.exchanger.converse(conversation, self.hasher, watch)
+            standing = await self.line.converse(conversation, self.hasher, watch)
             if standing.processing_id is not None:
                 self.manifest.move(self.job.id, JobState.PROCESSING, processing_id=standing.processing_id)
         return standing, self._clock.monotonic() - started_s

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from engine.core.plan import LEAST_LANE_BYTES
 from engine.events import Event, Waiting
 from engine.runtime.manifest import Manifest
 from engine.runtime.turns import Turns
-from engine.core.plan import LEAST_LANE_BYTES
 from tests.faults.command import Command, environment
 from tests.faults.plan import Fault, Plan
 from tests.faults.proxy import FaultProxy

@@ -135,12 +135,12 @@ class Desk:
         with Manifest(self.state) as manifest, ArtifactFile(self.artifact, len(CONTENT)) as file:
             job = manifest.job(JOB.id)
             assert job.plan is not None
-            try:
+            async with exchanger.line() as line:
                 yield LaneUpload(
                     job=job,
                     base_url=JOB.endpoint,
                     wire=self.wire,
-                    exchanger=exchanger,
+                    line=line,
                     manifest=manifest,
                     file=file,
                     hasher=PartHasher(file, job.plan, manifest.digests(JOB.id)),
@@ -149,8 +149,7 @@ class Desk:
                     emit=self.told.append,
                     meter=Meter(JOB.id, len(CONTENT), self.clock, self.told.append),
                 )
-            finally:
-                await exchanger.aclose()
+        await exchanger.aclose()
 
     async def run(self, transport: httpx.AsyncBaseTransport) -> tuple[LaneState, str | None]:
         """Bring the lane to its end."""
