@@ -47,7 +47,7 @@ async def discard(job: JobRecord, crew: Crew) -> JobRecord:
 
 
 async def _discard_lanes(job: JobRecord, crew: Crew) -> None:
-    urls = [lane.url for lane in crew.manifest.lanes(job) if lane.url is not None]
+    urls = [url for url in (job.joined_url, *(lane.url for lane in crew.manifest.lanes(job))) if url is not None]
     if urls:
         base_url = job.endpoint if job.kind is JobKind.DELIVERY else await crew.access.base_url(job.endpoint)
         for url in urls:

@@ -97,7 +97,10 @@ SUBMISSION = service.Submission(Secret(UPLOAD), 1, "f", 1, b"d", (b"p",), "k")
 FIRST_REQUESTS: dict[str, Callable[[], Conversation[object]]] = {
     "tus.discover": lambda: tus.discover(CREATION),
     "tus.create": lambda: tus.create(
-        CREATION, size_bytes=1, filename="f", media_type="m", headers=(("Idempotency-Key", "k"),)
+        CREATION, size_bytes=1, filename="f", media_type="m", partial=True, headers=(("Idempotency-Key", "k"),)
+    ),
+    "tus.join": lambda: tus.join(
+        CREATION, (Secret(UPLOAD),), filename="f", media_type="m", headers=(("Idempotency-Key", "k"),)
     ),
     "tus.locate": lambda: tus.locate(Secret(UPLOAD)),
     "tus.append": lambda: tus.append(
