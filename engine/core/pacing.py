@@ -59,6 +59,7 @@ class RequestSize:
         self._limits = limits or Limits()
         self._sizing = sizing or RequestSizing()
         self._bytes = self._sizing.first_bytes
+        self._accepted_bytes = 0
 
     def bytes(self) -> int:
         """The size to ask for next, within the server's limits."""
@@ -70,6 +71,7 @@ class RequestSize:
 
     def took(self, sent_bytes: int, seconds: float) -> None:
         """A payload was acknowledged after `seconds`: aim the next one at the target time."""
+        self._accepted_bytes = max(self._accepted_bytes, sent_bytes)
         sizing = self._sizing
         if sent_bytes < self.bytes():
             return
@@ -82,8 +84,14 @@ class RequestSize:
         self._bytes = max(self._bytes // 2, self._sizing.floor_bytes)
 
     def too_large(self, sent_bytes: int) -> bool:
-        """The server said 413. Halve for good; False when it refuses even the smallest it should take."""
-        allowed = sent_bytes // 2
+        """The server said 413. Never so much again; False when it refuses even the smallest it should take.
+
+        A payload that was refused has often been sent whole. So the largest size that was ever taken is gone back
+        to at once; only where it is not known, or far below, the limit is looked for by halving.
+        """
+        taken = self._accepted_bytes
+        known = max(self._least_bytes(), sent_bytes // self._sizing.growth) <= taken < sent_bytes
+        allowed = taken if known else sent_bytes // 2
         if allowed < self._least_bytes() or self._limits.exact_bytes is not None:
             return False
         self._limits = replace(self._limits, max_bytes=allowed)

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.faults.proxy import FaultProxy
 from tests.interop.programs import NpmPeers, PythonPeers, Service, listening, serving
+from tests.interop.strangers import Nginx, StrangersServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.interop.matrix import Server
 
 KEY = "a-key-for-strangers"
 # Three lanes of a megabyte: enough to be cut in the middle, little enough for a busy machine.
@@ -70,3 +76,76 @@ def recording(tmp_path: Path) -> Path:
     path = tmp_path / "recording.bin"
     path.write_bytes(random.Random(1).randbytes(RECORDING_BYTES))
     return path
+
+
+@dataclass(slots=True)
+class Way:
+    """A link that can be broken, to a strangers' server that can be killed.
+
+    Attributes:
+        line: what the client connects to.
+        server: what is at its end, perhaps behind an nginx.
+        behind: the link between nginx and the server, where there is an nginx.
+    """
+
+    line: FaultProxy
+    server: StrangersServer
+    behind: FaultProxy | None = None
+
+    @property
+    def creation_url(self) -> str:
+        """The server's creation URL by this way."""
+        return str(self.server.endpoint.copy_with(port=self.line.port))
+
+    def kill_server(self) -> None:
+        """SIGKILL; it comes back over the same folder, on another port that the way leads to."""
+        self.server.kill()
+        self.server.start()
+        (self.behind or self.line).target = ("127.0.0.1", self.server.port)
+
+    def stored(self, upload_url: str) -> bytes:
+        """What the server has under a URL that our client was told by this way."""
+        assert httpx.URL(upload_url).port == self.line.port
+        return self.server.content(upload_url)
+
+
+@dataclass(slots=True)
+class Strangers:
+    """Starts each server when it is first needed; it serves all tests after that."""
+
+    request: pytest.FixtureRequest
+    folder: Path
+    nginx: str
+    running: dict[str, StrangersServer] = field(default_factory=dict)
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @contextlib.contextmanager
+    def way_to(self, server: Server) -> Iterator[Way]:
+        """A fresh way to a server."""
+        end = self._running(server)
+        with contextlib.ExitStack() as stack:
+            if server.buffering is None:
+                yield Way(stack.enter_context(FaultProxy("127.0.0.1", end.port)), end)
+                return
+            behind = stack.enter_context(FaultProxy("127.0.0.1", end.port))
+            folder = self.folder / f"nginx-{behind.port}"
+            nginx = stack.enter_context(
+                Nginx(self.nginx, folder, behind.port, buffering=server.buffering, body_max=server.body_max)
+            )
+            yield Way(stack.enter_context(FaultProxy("127.0.0.1", nginx.port)), end, behind)
+
+    def _running(self, server: Server) -> StrangersServer:
+        if server.id not in self.running:
+            peers: NpmPeers | PythonPeers = self.request.getfixturevalue("npm" if server.runtime == "node" else "tuspy")
+            self.running[server.id] = self.stack.enter_context(
+                StrangersServer(peers.command(*server.command), self.folder / server.id, server.finished)
+            )
+        return self.running[server.id]
+
+
+@pytest.fixture(scope="session")
+def strangers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strangers]:
+    """The servers that nobody here wrote."""
+    nginx = required("SPEECHSTREAM_NGINX", "nginx")
+    with contextlib.ExitStack() as stack:
+        yield Strangers(request, tmp_path_factory.mktemp("strangers"), nginx, stack=stack)

@@ -169,6 +169,25 @@ def test_a_413_is_remembered() -> None:
     assert size.bytes() == MIB // 2
 
 
+def test_a_413_goes_back_to_what_was_taken() -> None:
+    """A payload refused by a proxy went to waste, so no second one does: the size taken before is the limit."""
+    size = RequestSize()
+    size.took(MIB, 0.001)
+    assert size.bytes() == 4 * MIB
+    assert size.too_large(4 * MIB)
+    assert size.bytes() == MIB
+    size.took(MIB, 0.001)
+    assert size.bytes() == MIB
+
+
+def test_what_was_taken_before_may_be_refused_later() -> None:
+    """A limit that shrank is looked for by halving again."""
+    size = RequestSize()
+    size.took(MIB, 1.0)
+    assert size.too_large(MIB)
+    assert size.bytes() == MIB // 2
+
+
 def test_an_exact_size_is_not_negotiable() -> None:
     """A server that insists on one size and refuses it takes none."""
     assert not RequestSize(Limits(exact_bytes=6 * MIB)).too_large(6 * MIB)
