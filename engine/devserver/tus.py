@@ -88,7 +88,7 @@ class Tus:
         if chunk:
             upload = await self._uploads.create(upload)
             told = {"Upload-Offset": str(await self._first_bytes(request, upload))}
-            return self._created(upload, upload_id, told)
+            return self._created(request, upload, upload_id, told)
         concat_header = request.headers.get("Upload-Concat", "")
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         creation = None if key is None else Creation.of(upload, upload_id, key, concat_header)
@@ -96,12 +96,12 @@ class Tus:
         if earlier is None:
             made = await self._make(upload, creation, concat_header)
             if made.name == upload.name:
-                return self._created(made, upload_id, {})
+                return self._created(request, made, upload_id, {})
             earlier = None if creation is None else await to_thread.run_sync(self._store.created, creation.request)
         if earlier is None or key is None:
             raise Refusal(HTTPStatus.GONE, "this upload was terminated or has expired")
         known, sealed = earlier
-        return self._created(known, unsealed(sealed, key), {"Idempotent-Replayed": "true"})
+        return self._created(request, known, unsealed(sealed, key), {"Idempotent-Replayed": "true"})
 
     async def _make(self, upload: Upload, creation: Creation | None, concat_header: str) -> Upload:
         if upload.kind != "final":
@@ -112,8 +112,11 @@ class Tus:
             concat.create_final, self._uploads, self._store, upload, members, creation, limit
         )
 
-    def _created(self, upload: Upload, upload_id: str, told: dict[str, str]) -> Response:
-        headers = {"Location": f"{concat.PREFIX}{upload_id}"} | told | self._expiry(upload)
+    def _created(self, request: Request, upload: Upload, upload_id: str, told: dict[str, str]) -> Response:
+        # aiotus 1.1.0 only joins paths: it cannot follow a Location that begins with a slash.
+        beside = request.url.path == concat.PREFIX
+        location = upload_id if beside else f"{concat.PREFIX}{upload_id}"
+        headers = {"Location": location} | told | self._expiry(upload)
         return Response(status_code=HTTPStatus.CREATED, headers=headers)
 
     def _described(self, request: Request, upload_id: str) -> Upload:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import pytest
 import xxhash
@@ -40,7 +41,7 @@ def test_an_upload_grows_patch_by_patch(service: "Service", noise: bytes, collec
     created = service.http.post(collection, headers=asked)
     assert created.status_code == 201
     assert created.headers["Tus-Resumable"] == "1.0.0"
-    path = created.headers["Location"]
+    path = urljoin(collection, created.headers["Location"])
     first = service.patch(path, 0, noise[:1000])
     assert (first.status_code, first.headers["Upload-Offset"]) == (204, "1000")
     between = service.head(path)
@@ -56,6 +57,15 @@ def test_an_upload_grows_patch_by_patch(service: "Service", noise: bytes, collec
 def test_the_location_is_relative(service: "Service") -> None:
     """So it holds behind whatever name and port the client came through."""
     assert service.create(1).startswith("/v1/uploads/")
+
+
+def test_the_location_beside_the_creation_url_is_one_segment(service: "Service") -> None:
+    """A client that joins paths instead of resolving references (RFC 3986) finds its upload where others do."""
+    created = service.http.post("/v1/uploads/", headers=service.tus | {"Upload-Length": "1"})
+    path = f"/v1/uploads/{created.headers['Location']}"
+
+    assert "/" not in created.headers["Location"]
+    assert service.offset(path) == 0
 
 
 def test_only_the_right_version_is_spoken(service: "Service") -> None:
