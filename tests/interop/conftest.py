@@ -11,17 +11,16 @@ import httpx
 import pytest
 
 from tests.faults.proxy import FaultProxy
-from tests.interop.programs import NpmPeers, PythonPeers, Service, listening, serving
+from tests.interop.clients import UPLOAD_BYTES
+from tests.interop.programs import NpmPeers, PythonPeers, Service
 from tests.interop.strangers import Nginx, StrangersServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.interop.matrix import Server
+    from tests.interop.servers import Server
 
 KEY = "a-key-for-strangers"
-# Three lanes of a megabyte: enough to be cut in the middle, little enough for a busy machine.
-RECORDING_BYTES = 3_000_001
 
 
 def required(variable: str, what: str) -> str:
@@ -43,15 +42,15 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> NpmPeers:
 
 
 @pytest.fixture(scope="session")
-def tuspy() -> PythonPeers:
+def python() -> PythonPeers:
     """The peers for Python."""
-    return PythonPeers(required("SPEECHSTREAM_PEERS_PYTHON", "a Python with tuspy"))
+    return PythonPeers(required("SPEECHSTREAM_PEERS_PYTHON", "a Python with the peers of PyPI"))
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Our service, one for all tests: uploads of different tests must not disturb each other either."""
-    with serving(tmp_path_factory.mktemp("service"), KEY) as service:
+    with Service(tmp_path_factory.mktemp("service"), KEY) as service:
         yield service
 
 
@@ -63,18 +62,10 @@ def proxy(service: Service) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def tus_server(npm: NpmPeers, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The creation URL of a strangers' tus server, and the folder where it keeps uploads by their id."""
-    folder = tmp_path / "tus-server"
-    with listening(npm.command("tus-server.mjs", "127.0.0.1", "0", str(folder))) as endpoint:
-        yield endpoint, folder
-
-
-@pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """A file whose every part differs from every other, so that no misplaced byte goes unseen."""
     path = tmp_path / "recording.bin"
-    path.write_bytes(random.Random(1).randbytes(RECORDING_BYTES))
+    path.write_bytes(random.Random(1).randbytes(UPLOAD_BYTES))
     return path
 
 
@@ -116,13 +107,24 @@ class Strangers:
     request: pytest.FixtureRequest
     folder: Path
     nginx: str
-    running: dict[str, StrangersServer] = field(default_factory=dict)
+    started: dict[str, StrangersServer] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def running(self, server: Server) -> StrangersServer:
+        """The server itself."""
+        if server.id not in self.started:
+            peers: NpmPeers | PythonPeers = self.request.getfixturevalue(
+                "npm" if server.runtime == "node" else "python"
+            )
+            self.started[server.id] = self.stack.enter_context(
+                StrangersServer(peers.command(*server.command), self.folder / server.id, server.finished)
+            )
+        return self.started[server.id]
 
     @contextlib.contextmanager
     def way_to(self, server: Server) -> Iterator[Way]:
         """A fresh way to a server."""
-        end = self._running(server)
+        end = self.running(server)
         with contextlib.ExitStack() as stack:
             if server.buffering is None:
                 yield Way(stack.enter_context(FaultProxy("127.0.0.1", end.port)), end)
@@ -133,14 +135,6 @@ class Strangers:
                 Nginx(self.nginx, folder, behind.port, buffering=server.buffering, body_max=server.body_max)
             )
             yield Way(stack.enter_context(FaultProxy("127.0.0.1", nginx.port)), end, behind)
-
-    def _running(self, server: Server) -> StrangersServer:
-        if server.id not in self.running:
-            peers: NpmPeers | PythonPeers = self.request.getfixturevalue("npm" if server.runtime == "node" else "tuspy")
-            self.running[server.id] = self.stack.enter_context(
-                StrangersServer(peers.command(*server.command), self.folder / server.id, server.finished)
-            )
-        return self.running[server.id]
 
 
 @pytest.fixture(scope="session")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import xxhash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -67,25 +65,13 @@ def run(command: Sequence[str]) -> dict[str, str]:
         command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=without_proxies()
     )
     assert done.returncode == 0, done.stderr
-    answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return told_by(done.stdout)
 
 
-@contextlib.contextmanager
-def listening(command: Sequence[str], first_line: str = "") -> Iterator[str]:
-    """Run a server while the block runs; gives the endpoint that its first line announces."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=without_proxies()
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            server.stdin.write(first_line)
-            server.stdin.flush()
-            endpoint: str = json.loads(server.stdout.readline())["endpoint"]
-            yield endpoint
-        finally:
-            server.send_signal(signal.SIGTERM)
+def told_by(printed: str) -> dict[str, str]:
+    """What the last line of a peer's output says."""
+    told: dict[str, str] = json.loads(printed.splitlines()[-1])
+    return told
 
 
 def without_proxies() -> dict[str, str]:
@@ -93,22 +79,47 @@ def without_proxies() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
-    """A SpeechStream service of this checkout, and what it keeps."""
+    """The SpeechStream service of this checkout over a folder; it runs while its `with` block does.
 
-    endpoint: str
-    key: str
+    Its transcriber stays away. After a kill it comes back on another port.
+    """
+
     data: Path
+    key: str
+    endpoint: str = field(default="", init=False)
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
-    @property
-    def creation_url(self) -> str:
-        """Where tus uploads are created."""
-        return f"{self.endpoint}/uploads"
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start the process and wait until it says where it listens."""
+        command = [sys.executable, "-m", "engine.devserver", "--host", "127.0.0.1", "--port", "0"]
+        command += ["--data", str(self.data), "--keys-from-stdin", "--announce", "json"]
+        command += ["--no-transcriber", "--no-access-log", "--uploads-per-minute", "1000"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env=without_proxies())
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{self.key}\n")
+        self._process.stdin.flush()
+        self.endpoint = json.loads(self._process.stdout.readline())["endpoint"]
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it is doing."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Where it listens now."""
         return httpx.URL(self.endpoint).port or 0
 
     def submit(self, upload_url: str, content: bytes, part_bytes: int = PART_BYTES) -> httpx.Response:
@@ -135,13 +146,3 @@ class Service:
         assert answer.status_code == httpx.codes.OK, answer.text
         processing_id: str = answer.json()["processing_id"]
         return (self.data / "recordings" / processing_id).read_bytes()
-
-
-@contextlib.contextmanager
-def serving(data: Path, key: str) -> Iterator[Service]:
-    """Run our service on loopback while the block runs, without its transcriber."""
-    command = [sys.executable, "-m", "engine.devserver", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--data", str(data), "--keys-from-stdin", "--announce", "json"]
-    command += ["--no-transcriber", "--no-access-log", "--uploads-per-minute", "1000"]
-    with listening(command, first_line=f"{key}\n") as endpoint:
-        yield Service(endpoint, key, data)

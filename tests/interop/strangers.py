@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from tests.faults.proxy import FaultProxy
 from tests.interop.programs import ROOT, without_proxies
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.command import Command, environment
 from tests.faults.plan import Fault, Plan
-from tests.interop.matrix import Kill, Outcome, Scenario, Server, cells, outcome, sent_again_max_bytes
+from tests.interop.servers import NO_FAULT, Kill, Outcome, Scenario, Server, cells, outcome, sent_again_max_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def deliver(way: Way, recording: Path, scenario: Scenario) -> tuple[int, str, st
     """Run the command through what the scenario does to it; gives the last run's code and words."""
     if scenario.kill is not Kill.NOBODY:
         way.line.plan = Plan(otherwise=Fault(rate_bytes_per_s=scenario.size_bytes))
-    elif scenario.fault != Fault():
+    elif scenario.fault != NO_FAULT:
         way.line.plan = Plan(otherwise=scenario.fault, at_most=1)
     with sending(recording, way.creation_url, *scenario.options) as command:
         if scenario.kill is not Kill.NOBODY:
@@ -75,7 +75,7 @@ def test_send(strangers: Strangers, tmp_path: Path, server: Server, scenario: Sc
         if outcome(server, scenario) is not Outcome.UNPROVED:
             assert way.stored(url) == recording.read_bytes()
             assert up_bytes - scenario.size_bytes <= sent_again_max_bytes(server, scenario)
-        if scenario.fault != Fault():
+        if scenario.fault != NO_FAULT:
             assert any(connection.struck for connection in way.line.connections)
         assert deliver(way, recording, Scenario("again", "", 0, options=scenario.options))[:2] == (0, url)
         assert (way.line.bytes_up, way.line.count) == (up_bytes, connections)

@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.interop.programs import NpmPeers, PythonPeers, run
+from tests.interop.servers import SERVERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.interop.conftest import Strangers
+
 pytestmark = pytest.mark.interop
 
 
-def test_tus_js_client_reaches_it(npm: NpmPeers, tus_server: tuple[str, Path], recording: Path) -> None:
+def test_tus_js_client_reaches_it(npm: NpmPeers, strangers: Strangers, recording: Path) -> None:
     """It keeps what tus-js-client sent, under the last segment of the upload's URL."""
-    endpoint, folder = tus_server
-    upload = run(
-        npm.command("tus-js-upload.mjs", endpoint, str(recording), "no-key", json.dumps({"chunkSize": 1_000_000}))
-    )
+    server = strangers.running(SERVERS[0])
+    options = json.dumps({"chunkSize": 1_000_000})
+    upload = run(npm.command("tus-js-upload.mjs", str(server.endpoint), str(recording), "no-key", options))
 
-    assert (folder / upload["upload"].rpartition("/")[2]).read_bytes() == recording.read_bytes()
+    assert server.content(upload["upload"]) == recording.read_bytes()
 
 
-def test_tuspy_reaches_it(tuspy: PythonPeers, tus_server: tuple[str, Path], recording: Path) -> None:
+def test_tuspy_reaches_it(python: PythonPeers, strangers: Strangers, recording: Path) -> None:
     """It keeps what tuspy sent, under the last segment of the upload's URL."""
-    endpoint, folder = tus_server
-    upload = run(tuspy.command("tuspy_upload.py", endpoint, str(recording), "no-key", "--filename", "a.bin"))
+    server = strangers.running(SERVERS[0])
+    command = python.command("tuspy_upload.py", str(server.endpoint), str(recording), "no-key", "--filename", "a.bin")
 
-    assert (folder / upload["upload"].rpartition("/")[2]).read_bytes() == recording.read_bytes()
+    assert server.content(run(command)["upload"]) == recording.read_bytes()

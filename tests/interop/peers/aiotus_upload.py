@@ -12,6 +12,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 # aiotus is installed where this script runs, never where it is type-checked.
 import aiotus  # type: ignore[import-not-found]
@@ -20,12 +21,11 @@ RETRIES = 30
 RETRY_DELAY_MAX_S = 1.0
 
 
-async def upload(given: argparse.Namespace) -> str | None:
+async def upload(given: argparse.Namespace, content: bytes) -> str | None:
     """Upload one file; None when aiotus gave up."""
     headers = {"Authorization": f"Bearer {given.key}"}
     config = aiotus.RetryConfiguration(retry_attempts=RETRIES, max_retry_period_seconds=RETRY_DELAY_MAX_S)
     metadata = {"filename": b"recording.bin"}
-    content = Path(given.file).read_bytes()
     if given.parts == 1:
         url = await aiotus.upload(
             given.url, io.BytesIO(content), metadata, config=config, headers=headers, chunksize=given.chunk
@@ -36,7 +36,7 @@ async def upload(given: argparse.Namespace) -> str | None:
         url = await aiotus.upload_multiple(
             given.url, parts, metadata, config=config, headers=headers, chunksize=given.chunk
         )
-    return None if url is None else str(url)
+    return None if url is None else urljoin(given.url, str(url))
 
 
 def main() -> None:
@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("key")
     parser.add_argument("--chunk", type=int, default=1 << 20)
     parser.add_argument("--parts", type=int, default=1)
-    url = asyncio.run(upload(parser.parse_args()))
+    given = parser.parse_args()
+    url = asyncio.run(upload(given, Path(given.file).read_bytes()))
     if url is None:
         sys.exit(1)
     print(json.dumps({"upload": url}))  # noqa: T201 - what it has to say

@@ -24,7 +24,7 @@ const upload = new Upload(source, {
   endpoint,
   headers: { Authorization: `Bearer ${key}` },
   metadata: { filename: 'recording.bin' },
-  retryDelays: [0, 200, 500, 1000, 2000],
+  retryDelays: [0, 200, 500, 1000, 2000, 2000, 2000, 2000],
   ...resumption,
   ...given,
   onError(error) {

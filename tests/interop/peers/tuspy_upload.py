@@ -14,7 +14,7 @@ import json
 from tusclient.client import TusClient  # type: ignore[import-not-found]
 from tusclient.storage.filestorage import FileStorage  # type: ignore[import-not-found]
 
-RETRIES = 5
+RETRIES = 15
 RETRY_DELAY_S = 1
 
 
