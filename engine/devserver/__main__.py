@@ -24,6 +24,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-transcriber", action="store_true", help="leave jobs processing")
     parser.add_argument("--uploads-per-minute", type=int, default=5, help="limit of POST /v1/upload a key")
     parser.add_argument("--status-interval", type=float, default=5.0, help="seconds between status calls a job")
+    parser.add_argument("--connections", type=int, default=1000, help="most connections at once")
+    parser.add_argument("--requests-at-once", type=int, default=128, help="most requests of a key under way")
+    parser.add_argument("--upload-files", type=int, default=4096, help="most files of a key's uploads that are no job")
+    parser.add_argument("--head-timeout", type=float, default=30.0, help="seconds for the head of a request")
+    parser.add_argument("--idle-timeout", type=float, default=120.0, help="seconds without a byte that end a body")
+    parser.add_argument("--transcription-limit", type=float, default=43_200.0, help="seconds for one transcription")
     return parser
 
 
@@ -42,6 +48,12 @@ def main() -> int:
         transcribe=not options.no_transcriber,
         uploads_per_window=options.uploads_per_minute,
         status_interval_s=options.status_interval,
+        connections=options.connections,
+        requests_at_once=options.requests_at_once,
+        upload_files_max=options.upload_files,
+        head_timeout_s=options.head_timeout,
+        idle_timeout_s=options.idle_timeout,
+        transcription_s=options.transcription_limit,
     )
     try:
         serve(config)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .access import AccountMiddleware, LogMiddleware, MethodMiddleware
+from .access import AccountMiddleware, HeadMiddleware, LogMiddleware, MethodMiddleware
 from .body import Bodies, BodyMiddleware
 from .config import Config
 from .documented import Documented
@@ -98,7 +98,7 @@ def create_app(config: Config) -> Starlette:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sweep_for_ever, config, folder, store, uploads)
             if config.transcribe:
-                tasks.start_soon(transcribe_for_ever, folder, jobs)
+                tasks.start_soon(transcribe_for_ever, folder, jobs, config.transcription_s)
             yield
             tasks.cancel_scope.cancel()
         store.close()
@@ -106,8 +106,9 @@ def create_app(config: Config) -> Starlette:
     middleware = [
         *([Middleware(LogMiddleware)] if config.access_log else []),
         Middleware(BodyMiddleware, bodies=bodies, idle_timeout_s=config.idle_timeout_s),
+        Middleware(HeadMiddleware),
         Middleware(MethodMiddleware),
-        Middleware(AccountMiddleware, keyring=keyring_of(config)),
+        Middleware(AccountMiddleware, keyring=keyring_of(config), most_at_once=config.requests_at_once),
     ]
     app = Starlette(
         routes=[

@@ -29,6 +29,10 @@ class Config:
         status_interval_s: Shortest time between two status calls for one job, in seconds.
         unfinished_ttl_s: Seconds after its last byte that an unfinished upload is kept.
         finished_ttl_s: Seconds that a finished upload is kept; its recording stays with the job.
+        connections: Most connections at once; one that has shown no key makes room for a new one.
+        requests_at_once: Most requests of one account under way.
+        head_timeout_s: Seconds for the head of a request; a connection may live twice that without showing a key.
+        transcription_s: Seconds that one transcription may take.
         idle_timeout_s: Seconds without a byte after which a request body counts as cut.
     """
 
@@ -49,4 +53,8 @@ class Config:
     status_interval_s: float = 5.0
     unfinished_ttl_s: float = 7 * DAY_S
     finished_ttl_s: float = 30 * DAY_S
+    connections: int = 1000
+    requests_at_once: int = 128  # the lanes of two recordings
+    head_timeout_s: float = 30.0  # 64 KiB at 20 kbit/s
+    transcription_s: float = 12 * 3600.0
     idle_timeout_s: float = 120.0

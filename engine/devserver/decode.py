@@ -3,6 +3,7 @@
 import select
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import IO
 
 import imageio_ffmpeg
 
+from .confine import die_with_parent
+
 FRAME_RATE = 16_000  # what the acoustic model was trained on
+_FRAME_BYTES = 2
 
 # Demuxers of recordings. Left out are those that read other files or the network (HLS, DASH, concat) and
 # those with a history of such holes (CVE-2016-1897, CVE-2023-6603).
@@ -19,7 +23,7 @@ _FORMATS = (
     "ogg,tta,voc,w64,wav,wv"
 )
 _CPU_S = 7200  # of ffmpeg alone; decoding two days of speech takes minutes
-_LONGEST_S = 48 * 3600  # a few bytes of a lossless codec can stand for years of silence
+LONGEST_S = 24 * 3600  # a few bytes of a lossless codec can stand for years of silence
 _SILENT_S = 60.0  # without any output ffmpeg counts as stuck
 _READ_BYTES = 64 << 10
 _ERROR_BYTES = 4096
@@ -33,7 +37,7 @@ def _command(path: Path) -> list[str]:
     program = shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
     options = f"-nostdin -hide_banner -nostats -v error -timelimit {_CPU_S} -protocol_whitelist file"
     source = ["-format_whitelist", _FORMATS, "-i", f"file:{path.resolve()}"]
-    output = f"-map 0:a:0 -vn -sn -dn -t {_LONGEST_S} -ac 1 -ar {FRAME_RATE} -f s16le pipe:1"
+    output = f"-map 0:a:0 -vn -sn -dn -t {LONGEST_S + 1} -ac 1 -ar {FRAME_RATE} -f s16le pipe:1"
     return [program, *options.split(), *source, *output.split()]
 
 
@@ -45,7 +49,12 @@ def decoded(path: Path) -> Iterator[Iterator[bytes]]:
         DecodeError: Nothing in it can be decoded.
     """
     with subprocess.Popen(  # noqa: S603 - a fixed command; the path is one argument behind "file:"
-        _command(path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        _command(path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - the worker has one thread
     ) as process:
         try:
             if process.stdout is None or process.stderr is None:
@@ -57,7 +66,7 @@ def decoded(path: Path) -> Iterator[Iterator[bytes]]:
 
 def _pieces(process: "subprocess.Popen[bytes]", pcm: IO[bytes], errors: IO[bytes]) -> Iterator[bytes]:
     complaint = b""
-    any_audio = False
+    audio_bytes = 0
     streams = [pcm, errors]
     while streams:
         ready, _, _ = select.select(streams, [], [], _SILENT_S)
@@ -70,10 +79,12 @@ def _pieces(process: "subprocess.Popen[bytes]", pcm: IO[bytes], errors: IO[bytes
             elif stream is errors:
                 complaint = (complaint + data)[-_ERROR_BYTES:]
             else:
-                any_audio = True
+                audio_bytes += len(data)
+                if audio_bytes > LONGEST_S * FRAME_RATE * _FRAME_BYTES:
+                    raise DecodeError(f"the recording is longer than {LONGEST_S // 3600} hours")
                 yield data
     process.wait()
-    if not any_audio:
+    if not audio_bytes:
         raise DecodeError(_reason(complaint.decode("utf-8", "replace")))
 
 

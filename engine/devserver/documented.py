@@ -44,7 +44,7 @@ class Documented:
         content_type = request.headers.get("Content-Type", "")
         if content_type.partition(";")[0].strip().lower() == "application/json":
             text = await body.read(_JSON_BYTES_MAX)
-            accepted = await self._submit(account, Submission.parse(text), key)
+            accepted = await self._submit(account, await to_thread.run_sync(Submission.parse, text), key)
         else:
             accepted = await self._single(account, content_type, body, key)
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}

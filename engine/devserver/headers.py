@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from .errors import Refusal
 
 _DIGITS = re.compile(r"[0-9]{1,19}")  # any length a file can have fits in 19 digits
+_METADATA_MAX = 8 << 10  # every HEAD sends it back: a name of 1024 characters fits, a file does not
 _METADATA_KEY = re.compile(r"[!-+\--~]+")  # ASCII, no blank, no comma (tus, "Upload-Metadata")
 
 
@@ -69,9 +70,12 @@ def metadata(headers: Headers) -> str:
     """Check ``Upload-Metadata`` and return it as it came; an empty one is the same as none.
 
     Raises:
-        Refusal: 400 when it is not ``key base64`` pairs with distinct keys.
+        Refusal: 400 when it is not ``key base64`` pairs with distinct keys, 431 when it is too long.
     """
     value = headers.get("Upload-Metadata", "").strip()
+    if len(value) > _METADATA_MAX:
+        message = f"Upload-Metadata is longer than {_METADATA_MAX} bytes"
+        raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
     read_metadata(value)
     return value
 

@@ -18,11 +18,12 @@ import uvicorn
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
+from .access import HEAD_BYTES_MAX
 from .app import create_app
 from .config import Config
+from .connection import Crowd, crowded, most_connections
 from .errors import SetupError
 
-_HEADERS_BYTES_MAX = 64 << 10  # a final concatenation names every lane in one header
 _GRACE_S = 5  # for answers already on their way
 _PARENT_EVERY_S = 0.5
 _BACKLOG = 128
@@ -151,10 +152,10 @@ def serve(config: Config) -> None:
             access_log=False,
             server_header=False,
             ws="none",
-            http="h11",
+            http=crowded(Crowd(most_connections(config.connections), head_s=config.head_timeout_s)),
             lifespan="on",
             timeout_graceful_shutdown=_GRACE_S,
-            h11_max_incomplete_event_size=_HEADERS_BYTES_MAX,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
         announce = partial(_announce, _endpoint(listener), as_json=config.announce)
         server = _Server(settings, app, announce)

@@ -20,8 +20,10 @@ from .writing import too_long, write_all
 
 _FIELD = b"file"
 _OTHER_FIELDS_BYTES = 1 << 20  # what the documented call does not know is dropped, within reason
-_OVERHEAD_BYTES = 64 << 10  # boundaries and part headers around the recording
+_OVERHEAD_BYTES = 2 << 20  # those fields, boundaries and part headers around the recording
+_PART_HEAD_BYTES = 16 << 10  # a file name of 1024 characters, each encoded
 _UNNAMED = "recording"
+_NAME_MAX = 1024  # characters
 
 
 @dataclass(slots=True)
@@ -36,17 +38,26 @@ class _Form:
     _taking: bool = False
     _name: bytes = b""
     _value: bytes = b""
+    _head_bytes: int = 0
     _headers: dict[bytes, bytes] = field(default_factory=dict)
 
     def on_part_begin(self) -> None:
         self._headers = {}
+        self._head_bytes = 0
         self._taking = False
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
+        self._grow(end - start)
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._grow(end - start)
+
+    def _grow(self, by: int) -> None:
+        self._head_bytes += by
+        if self._head_bytes > _PART_HEAD_BYTES:
+            raise bad("a part of the multipart body has too long a head")
 
     def on_header_end(self) -> None:
         self._headers[self._name.lower()] = self._value
@@ -59,7 +70,7 @@ class _Form:
         if self.filename is not None:
             raise bad("there are two fields named file")
         self._taking = True
-        self.filename = options.get(b"filename", b"").decode("utf-8", "replace") or _UNNAMED
+        self.filename = options.get(b"filename", b"").decode("utf-8", "replace")[:_NAME_MAX] or _UNNAMED
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._taking:
@@ -143,10 +154,12 @@ class Single:
             return await self._jobs.accept(job, key)
 
     async def _receive(self, form: _Form, parser: MultipartParser, body: Body) -> None:
+        arrived = 0
         try:
             async for piece in body.pieces():
                 await to_thread.run_sync(parser.write, piece)
-                if form.size > self._max_bytes:
+                arrived += len(piece)
+                if form.size > self._max_bytes or arrived > self._max_bytes + _OVERHEAD_BYTES:
                     raise too_long(self._max_bytes)
         except FormParserError as error:
             raise bad("the multipart body is malformed") from error

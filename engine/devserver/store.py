@@ -182,6 +182,17 @@ class Store(Database):
         with self._write() as db:
             db.execute("UPDATE uploads SET gone_at = ? WHERE name = ?", (self._clock(), name))
 
+    def forget_gone(self, before: float) -> None:
+        """Forget uploads that were gone before a time, but those that a living final upload is made of."""
+        with self._write() as db:
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS forgotten (name TEXT PRIMARY KEY) STRICT")
+            db.execute("DELETE FROM forgotten")
+            db.execute("INSERT INTO forgotten SELECT name FROM uploads WHERE gone_at < ?", (before,))
+            db.execute("DELETE FROM members WHERE final IN forgotten")
+            db.execute("DELETE FROM forgotten WHERE name IN (SELECT partial FROM members)")
+            db.execute("DELETE FROM creations WHERE upload IN forgotten")
+            db.execute("DELETE FROM uploads WHERE name IN forgotten")
+
     def expired(self, unfinished_before: float, finished_before: float) -> list[Upload]:
         """Uploads not touched since those times."""
         done = "length IS NOT NULL AND synced = length AND suspect_from IS NULL"

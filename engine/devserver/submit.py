@@ -25,10 +25,11 @@ PART_BYTES_MAX = 1 << 40
 _HEX = re.compile(r"[0-9a-f]{32}")
 _READ_BYTES = 1 << 20
 _FILENAME_MAX = 1024
+_PROOFS_AT_ONCE = 2  # each reads a whole recording: more would only wait for the disk, and leave no thread to others
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
 
 
 def _is_text(value: str) -> bool:
@@ -113,6 +114,7 @@ class Submit:
         self._store = store
         self._uploads = uploads
         self._jobs = jobs
+        self._proofs = anyio.CapacityLimiter(_PROOFS_AT_ONCE)
         self._turns: weakref.WeakValueDictionary[str, anyio.Lock] = weakref.WeakValueDictionary()
 
     async def __call__(self, account: str, submission: Submission, key: str | None) -> Accepted:
@@ -136,7 +138,8 @@ class Submit:
                 filename=submission.filename,
                 size=submission.size,
             )
-            await to_thread.run_sync(self._prove, upload, submission, self._jobs.path(job.id))
+            path = self._jobs.path(job.id)
+            await to_thread.run_sync(self._prove, upload, submission, path, limiter=self._proofs)
             return await self._jobs.accept(job, key)
 
     def _known(self, account: str, name: str, key: str | None) -> Accepted | None:

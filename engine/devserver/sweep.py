@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -19,14 +20,19 @@ from .uploads import Uploads
 log = logging.getLogger("speechstream.sweep")
 
 _EVERY_S = 60.0
+_REMEMBERED_S = 86_400.0  # an upload that is gone is told from one that never was for a day
 _ORPHAN_S = 3600.0  # a file is made before its row: younger ones may belong to a server at work
 
 
 async def sweep_for_ever(config: Config, folder: Folder, store: Store, uploads: Uploads) -> None:
-    """Remove orphans once, since only a kill makes them, and expired uploads every minute."""
-    await to_thread.run_sync(drop_orphans, folder, store, time.time())
+    """Remove orphans every hour, as old as they must be, and expired uploads every minute."""
+    orphans_at = -math.inf
     while True:
+        if anyio.current_time() >= orphans_at + _ORPHAN_S:
+            orphans_at = anyio.current_time()
+            await to_thread.run_sync(drop_orphans, folder, store, time.time())
         await drop_expired(config, store, uploads, time.time())
+        await to_thread.run_sync(store.forget_gone, time.time() - _REMEMBERED_S)
         await to_thread.run_sync(drop_abandoned, folder.incoming)
         await anyio.sleep(_EVERY_S)
 

@@ -4,9 +4,10 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -21,11 +22,14 @@ log = logging.getLogger("speechstream.transcribe")
 
 _LOOK_EVERY_S = 2.0  # for jobs and locks of other server processes; own jobs are announced
 _CRASHES_MAX = 2
+_TEXT_BYTES_MAX = 16 << 20  # a day of fast speech is one
+# Whatever else the server's environment holds is nothing that a decoder of strangers' media should see.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "IMAGEIO_FFMPEG_EXE", "LANG", "TMPDIR")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-async def transcribe_for_ever(folder: Folder, jobs: Jobs) -> None:
-    """Take jobs up, oldest first, whenever this process is the folder's transcriber."""
+async def transcribe_for_ever(folder: Folder, jobs: Jobs, limit_s: float) -> None:
+    """Take jobs up, oldest first, whenever this process is the folder's transcriber; none takes longer than a limit."""
     with _lock_file(folder.transcriber_lock) as file:
         while not _try_lock(file):  # noqa: ASYNC110 - another process holds it; no event tells of its end
             await anyio.sleep(_LOOK_EVERY_S)
@@ -33,7 +37,7 @@ async def transcribe_for_ever(folder: Folder, jobs: Jobs) -> None:
             jobs.waiting = anyio.Event()
             job = await to_thread.run_sync(jobs.store.next_job)
             if job is not None:
-                await _transcribe(job, jobs)
+                await _transcribe(job, jobs, limit_s)
                 continue
             with anyio.move_on_after(_LOOK_EVERY_S):
                 await jobs.waiting.wait()
@@ -56,8 +60,8 @@ def _try_lock(file: int) -> bool:
     return True
 
 
-async def _transcribe(job: Job, jobs: Jobs) -> None:
-    reply = await _ask_worker(jobs.path(job.id))
+async def _transcribe(job: Job, jobs: Jobs, limit_s: float) -> None:
+    reply = await _ask_worker(jobs.path(job.id), limit_s)
     if reply is None:
         crashes = await to_thread.run_sync(jobs.store.count_crash, job.id)
         log.warning("the transcriber crashed (%d of %d)", crashes, _CRASHES_MAX)
@@ -72,25 +76,29 @@ async def _transcribe(job: Job, jobs: Jobs) -> None:
     await to_thread.run_sync(finish)
 
 
-async def _ask_worker(path: Path) -> dict[str, str] | None:
+async def _ask_worker(path: Path, limit_s: float) -> dict[str, str] | None:
     """Have a process of its own transcribe a recording; None when it crashes."""
     process = await anyio.open_process(
         [sys.executable, "-m", "engine.devserver.worker", str(path), str(os.getpid())],
         stderr=None,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": _python_path()},
+        env={name: value for name in _ENVIRONMENT if (value := os.environ.get(name))} | {"PYTHONPATH": _python_path()},
     )
     try:
-        output = await _read_all(process)
-        return _reply(output) if await process.wait() == 0 else None
+        with anyio.move_on_after(limit_s):
+            output = await _read_all(process)
+            return _reply(output) if await process.wait() == 0 else None
+        return {"message": f"transcribing this recording took longer than the {limit_s:.0f} s it may take"}
     finally:
         with anyio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the decoder goes with it
             await process.aclose()
 
 
 def _reply(output: bytes) -> dict[str, str] | None:
+    if len(output) > _TEXT_BYTES_MAX:
+        return {"message": "the transcript of this recording is too long"}
     try:
         reply: dict[str, str] = json.loads(output)
     except ValueError:
@@ -103,6 +111,9 @@ async def _read_all(process: Process) -> bytes:
     if process.stdout is not None:
         async for chunk in process.stdout:
             output += chunk
+            if len(output) > _TEXT_BYTES_MAX:
+                process.terminate()
+                break
     return bytes(output)
 
 

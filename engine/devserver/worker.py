@@ -4,29 +4,29 @@ Writes one JSON object to stdout, ``{"text": ...}``, or ``{"message": ...}`` for
 transcribed, and exits with 0. Any other end is a crash. It can write no file, and dies with the server.
 """
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from pocketsphinx import Decoder, Endpointer
 
+from .confine import die_with_parent, leave_network
 from .decode import FRAME_RATE, DecodeError, decoded
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _ADDRESS_SPACE_BYTES = 4 << 30  # model and search take 0.3 GiB, ffmpeg less than 2 for any preset
 _OPEN_FILES = 64
 _UTTERANCE_S_MAX = 30.0  # the search's memory and time grow with the utterance
 
 
 def _confine(server: int) -> None:
-    """Die with the server, and write no file, whatever a hostile recording makes a decoder do."""
+    """Die with the server, write no file and speak to no network, whatever a recording makes a decoder do."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        leave_network()
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # short of memory, the worker goes first
+        die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
