@@ -114,10 +114,11 @@ class MethodMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] == "http" and scope["path"].startswith("/v1/uploads"):
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/v1/uploads"):
             meant = Headers(scope=scope).get("x-http-method-override", "").upper()
             if meant in _OVERRIDES:
-                scope["method"] = meant
+                # A copy: how the answer is framed follows from the method on the wire.
+                scope = {**scope, "method": meant}
         await self._app(scope, receive, send)
 
 

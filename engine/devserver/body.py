@@ -123,12 +123,12 @@ class Body:
             dropped += len(chunk)
 
     async def _next(self, until: float) -> bytes | None:
-        """Take one message; None when ``until`` has come or somebody interrupts."""
+        """Take one message; None when ``until`` has come, what is here already when somebody interrupts."""
         with anyio.CancelScope(deadline=until) as self._waiting:
             if self._interruption is None:
                 return self._take(await self._receive())
         self.end = self._interruption
-        return None
+        return None if self.end is None else _left_behind(self._receive) or None
 
     def _take(self, message: Message) -> bytes:
         self._waits_for_continue = False

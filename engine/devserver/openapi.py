@@ -64,14 +64,19 @@ _STATUSES: Mapping[int, str] = {
     410: "terminated or expired",
     412: "another version of tus",
     413: "too long",
+    414: "the address is too long",
     415: "wrong Content-Type",
     422: "not what was announced, see code",
     423: "at work elsewhere, ask again",
-    429: "too often, see Retry-After",
+    429: "too often or too much at once, see Retry-After",
+    431: "too many or too long header fields",
     460: "checksum mismatch",
-    503: "stopping",
+    503: "stopping, or too many connections",
     507: "disk full, or too many uploads, see code",
 }
+
+
+_ANY_CALL = (400, 414, 429, 431, 503)
 
 
 def _parameter(name: str, place: str, schema: Json, *, required: bool = False) -> Json:
@@ -107,13 +112,13 @@ def _told(status: int) -> Json:
 
 
 def _responses(good: int, errors: str, schema: str | None = None, headers: str = "") -> Json:
-    """One success and the errors, which all say ``{"message": ...}``."""
+    """One success and the errors, which all say ``{"message": ...}``; some can befall any call."""
     told: Json = {name: {"schema": _STRING, "required": True} for name in headers.split()}
     success: Json = {"description": _STATUSES[good], "headers": told}
     if schema is not None:
         success["content"] = _json(schema)
     replies: Json = {str(good): success}
-    for status in map(int, errors.split()):
+    for status in sorted({*map(int, errors.split()), *_ANY_CALL}):
         reply: Json = {"description": _STATUSES[status], "content": _json("Message")}
         if named := _told(status):
             reply["headers"] = named

@@ -132,6 +132,32 @@ class Service:
         assert port is not None
         return socket.create_connection((host, port), timeout=30)
 
+    def by_hand(self, line: str, *fields: str, body: bytes = b"") -> bytes:
+        """A request as bytes, with the key, whose connection ends with it."""
+        own = ["Host: test", "Connection: close", f"Authorization: Bearer {self.key}", "Tus-Resumable: 1.0.0"]
+        return "\r\n".join([line, *own, *fields]).encode() + b"\r\n\r\n" + body
+
+    def said(self, request: bytes) -> bytes:
+        """All that comes back for bytes on a connection of their own, until the service closes it."""
+        answer = b""
+        with self.connect() as line:
+            try:
+                line.sendall(request)
+                while piece := line.recv(65536):
+                    answer += piece
+            except ConnectionError:
+                pass
+        return answer
+
+    @staticmethod
+    def statuses(answer: bytes) -> list[int]:
+        """The status of every answer in what came back."""
+        return [int(rest[:3]) for rest in answer.split(b"HTTP/1.1 ")[1:]]
+
+    def files(self) -> list[str]:
+        """Everything in the data folder but the database's own files."""
+        return sorted(str(path) for path in self.data.rglob("*") if not path.name.startswith("state.db"))
+
     def recording(self, processing_id: str) -> bytes:
         """What the job received."""
         return (self.data / "recordings" / processing_id).read_bytes()
