@@ -147,7 +147,7 @@ def test_every_import_is_ours_a_dependency_or_the_language() -> None:
     """Nothing is imported that the package does not ask for."""
     asked = {
         *("anyio", "av", "click", "cryptography", "ffmpeg", "filelock", "httpx", "imageio_ffmpeg", "platformdirs"),
-        *("tqdm", "xxhash", "keyring", "pocketsphinx", "python_multipart", "starlette", "uvicorn"),
+        *("tqdm", "xxhash", "keyring", "h11", "pocketsphinx", "python_multipart", "starlette", "uvicorn"),
         *("engine", "preprocess"),
     }
     used = {name.split(".")[0] for module in MODULES for name in imports(module)}
