@@ -39,6 +39,7 @@ class Command:
     """One run of the command; its `with` block ends by killing what still runs.
 
     Attributes:
+        program: what is run with the arguments.
         events: what `--progress json` has said so far.
         complaints: the other lines of stderr.
         peak_kib: the largest resident set that `sample` has seen.
@@ -46,6 +47,7 @@ class Command:
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    program: tuple[str | Path, ...] = (PROGRAM,)
     events: list[dict[str, object]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     peak_kib: int = 0
@@ -54,7 +56,7 @@ class Command:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [PROGRAM, *self.arguments],
+            [*self.program, *self.arguments],
             env=dict(self.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ _CHUNK_BYTES = 16 * 1024
 # Small buffers, so that a client soon feels what happens behind the proxy. With a delay they bound
 # the speed as a real window does: 16 chunks of 16 KiB in flight are 2.6 MB/s at 0.1 s.
 _QUEUED_CHUNKS = 16
+_ANSWERS_BYTES = 64 * 1024  # heads of answers; no answer here is long
 _SLICE_S = 0.05  # a capped link hands over twenty times a second, however slow it is
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends RST (socket(7))
 
@@ -47,13 +48,20 @@ class Way:
 class Connection:
     """One connection through the proxy: `up` is the client's way to the server, `down` the way back.
 
-    `struck` tells that a limit of its fault was reached and has had its effect.
+    Attributes:
+        suffered: which limits of its fault were reached and have had their effect, in order.
+        hurt: something befell it, planned or not: it may end without what was sent over it having arrived.
+        ended: nothing more will move.
+        answers: the beginning of what the server said.
     """
 
     def __init__(self, fault: Fault, up: Way, down: Way, breaks: Iterator[int], replay: Replay | None = None) -> None:
         self.up = up
         self.down = down
-        self.struck = False
+        self.suffered: list[str] = []
+        self.hurt = False
+        self.ended = False
+        self.answers = bytearray()
         self._fault = fault
         self._breaks = breaks
         self._replay = replay
@@ -71,9 +79,14 @@ class Connection:
             down.ahead.append((fault.cut_down_after_bytes, "cut"))
         up.ahead.sort()
 
+    @property
+    def struck(self) -> bool:
+        """Whether its fault has had an effect."""
+        return bool(self.suffered)
+
     def cut(self, by: Literal["rst", "fin"]) -> None:
         """Break both sides now; what still arrives is thrown away."""
-        self._broken = True
+        self._broken = self.hurt = True
         self.restore()
         break_off = reset if by == "rst" else end
         break_off(self.up.writer)
@@ -83,6 +96,7 @@ class Connection:
         """Let nothing move from now on, one way or both, without telling anyone."""
         for name, one in (("up", self.up), ("down", self.down)):
             if way in {name, "both"} and not self._broken:
+                self.hurt = True
                 one.flowing.clear()
 
     def restore(self) -> None:
@@ -108,6 +122,7 @@ class Connection:
                 timer.cancel()
             if self._replay is not None:
                 self._replay.end()
+            self.ended = True
             self.up.writer.close()
             self.down.writer.close()
 
@@ -120,6 +135,8 @@ class Connection:
                 await way.flowing.wait()  # news of a reset does not cross a black hole either
                 raise
             way.received_bytes += len(chunk)
+            if way is self.down and len(self.answers) < _ANSWERS_BYTES:
+                self.answers += chunk
             await queue.put((now() + self._fault.delay_s, chunk))
 
     async def _forward(self, way: Way, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
@@ -155,21 +172,23 @@ class Connection:
             await self._write(way, chunk[:room_bytes])
             chunk = chunk[room_bytes:]
             if what == "cut":
+                self.suffered.append("cut on the way up" if way is self.up else "cut on the way down")
                 self.cut(self._fault.cut_by)
             else:
                 self._black_hole_as_planned()
-            self.struck = True
         if self._armed:
             way.counted_bytes += len(chunk)
         await self._write(way, chunk)
 
     def _cut_as_planned(self) -> None:
         if not self._broken and next(self._breaks, None) is not None:
+            self.suffered.append("cut at an age")
             self.cut(self._fault.cut_by)
-            self.struck = True
 
     def _black_hole_as_planned(self) -> None:
-        self.black_hole(self._fault.black_hole_way)
+        way = self._fault.black_hole_way
+        self.suffered.append("black hole" if way == "both" else f"half open, {way} dead")
+        self.black_hole(way)
         if self._fault.black_hole_for_s is not None:
             asyncio.get_running_loop().call_later(self._fault.black_hole_for_s, self.restore)
 

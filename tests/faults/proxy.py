@@ -27,7 +27,7 @@ from tests.faults.plan import Plan
 from tests.faults.replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
 _RECEIVE_BUFFER_BYTES = 128 * 1024  # small, so that a client soon feels what happens behind the proxy
 _CLOSING_S = 10.0  # far more than loopback needs; a proxy that hangs must not hang its test
@@ -96,9 +96,9 @@ class FaultProxy:
         """How many bytes clients have sent, in all; some of them may never be handed on."""
         return sum(connection.up.received_bytes for connection in self.connections)
 
-    def cut_all(self, by: Literal["rst", "fin"] = "rst") -> None:
-        """Break every connection that is open now."""
-        self._each(lambda connection: connection.cut(by))
+    def cut_all(self, by: Literal["rst", "fin"] = "rst", which: Iterable[Connection] | None = None) -> None:
+        """Break every connection that is open now, or those of `which` that still are."""
+        self._each(lambda connection: connection.cut(by), which)
 
     def black_hole_all(self, way: Literal["both", "up", "down"] = "both") -> None:
         """Let nothing move on the connections that are open now, both ways or one, without telling anyone."""
@@ -113,10 +113,11 @@ class FaultProxy:
         self._faults = plan.faults()
         self._breaks = plan.breaks()
 
-    def _each(self, act: Callable[[Connection], None]) -> None:
+    def _each(self, act: Callable[[Connection], None], which: Iterable[Connection] | None = None) -> None:
         async def on_loop() -> None:
-            for connection in self.connections:
-                act(connection)
+            for connection in self.connections if which is None else which:
+                if not connection.ended:
+                    act(connection)
 
         self._wait_for(on_loop())
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,11 +68,11 @@ class Service:
             raise RuntimeError(f"the service did not start: {self.log}")
         self.port = int(json.loads(announced)["endpoint"].rpartition(":")[2].partition("/")[0])
 
-    def kill(self) -> None:
-        """SIGKILL, whatever it is doing."""
+    def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """SIGKILL, whatever it is doing, or a gentler signal; returns when it is gone."""
         process = self._running()
-        process.kill()
-        process.wait()
+        process.send_signal(by)
+        process.wait(_STOPPING_S)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -81,6 +83,16 @@ class Service:
     def jobs(self) -> list[str]:
         """The processing_ids in the service's database."""
         return [row[0] for row in self._rows("SELECT id FROM jobs ORDER BY created_at")]
+
+    def transcribe_at_once(self) -> None:
+        """Let every job that comes be transcribed in the moment it is made, by a trigger in the database."""
+        made = "UPDATE jobs SET status = 'completed', transcription = 'heard in ' || NEW.id WHERE id = NEW.id"
+        self._change(f"CREATE TRIGGER transcriber AFTER INSERT ON jobs BEGIN {made}; END")
+
+    def transcribe_older_than(self, age_s: float) -> None:
+        """Give every job that is so old, in seconds, its transcript."""
+        heard = "SET status = 'completed', transcription = 'heard in ' || id WHERE status = 'processing'"
+        self._change(f"UPDATE jobs {heard} AND created_at < ?", time.time() - age_s)
 
     def upload_count(self) -> int:
         """How many uploads were ever created."""
@@ -102,6 +114,10 @@ class Service:
     def _rows(self, query: str) -> list[tuple[str]]:
         with closing(sqlite3.connect(self.data / "state.db")) as database:
             return database.execute(query).fetchall()
+
+    def _change(self, statement: str, *values: float) -> None:
+        with closing(sqlite3.connect(self.data / "state.db", timeout=_STOPPING_S)) as database, database:
+            database.execute(statement, values)
 
     def _sizes(self) -> Iterator[int]:
         for name in ("uploads", "recordings"):
