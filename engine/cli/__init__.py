@@ -93,7 +93,7 @@ def cli() -> None:
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
     try:
-        from .session import exit_code_of, let_go_of_stderr, require_stderr, survive_signals
+        from .session import exit_code_of, let_go_of_stderr, outlive_signals, require_stderr, survive_signals
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     try:
@@ -101,8 +101,10 @@ def main() -> None:
         survive_signals()
         cli.main(standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - the last one to see it: every end becomes an exit code
+        outlive_signals()
         sys.exit(exit_code_of(error))
     finally:
+        outlive_signals()
         let_go_of_stderr()
 
 

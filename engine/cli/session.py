@@ -140,6 +140,14 @@ def survive_signals() -> None:
             signal.signal(number, interrupt)
 
 
+def outlive_signals() -> None:
+    """Let no signal undo what was done and told: while it ends, the interpreter takes our handlers away."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def require_stderr() -> None:
     """Put /dev/null where stderr was closed (`2>&-`): no file opened later may get its number and our words."""
     if sys.stderr is None:

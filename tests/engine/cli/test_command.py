@@ -210,6 +210,23 @@ def test_a_signal_ends_a_command_in_order(
     assert job["source"] == str(tmp_path / "talk.mp4")
 
 
+HIT_WHILE_ENDING = """
+import atexit, os, signal, sys
+from engine.cli import main
+atexit.register(lambda: os.kill(os.getpid(), signal.Signals[sys.argv.pop()]))
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_after_the_result_undoes_nothing(shell: Shell, name: str) -> None:
+    """What was done and told stays a success, though a signal meets the interpreter while it ends."""
+    command = [*shell.command("--version", program=HIT_WHILE_ENDING), name]
+    done = subprocess.run(command, env=shell.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("speechstream ")
+
+
 def closed_port() -> int:
     """A port of this machine where nobody listens."""
     with socket.socket() as door:
