@@ -59,7 +59,7 @@ class Connection:
         self.up = up
         self.down = down
         self.suffered: list[str] = []
-        self.hurt = False
+        self.hurt = replay is not None  # a server may give up a body for the same request on another connection
         self.ended = False
         self.answers = bytearray()
         self._fault = fault

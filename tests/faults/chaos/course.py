@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.faults.proxy import FaultProxy
     from tests.faults.service import Service
 
-_STALE_S: Final = 3.0  # after a rebinding the dead connections are reset: a middlebox forgets nobody for ever
+_STALE_S: Final = 1.5  # after a rebinding the dead connections are reset: a middlebox forgets nobody for ever
 _STARTING_S: Final = 2.0  # of the service, on a busy machine
 _CALM_LIVES: Final = 4  # after the disturbed ones; the first should do
 _SETTLED_GLANCES: Final = 5
@@ -153,10 +153,10 @@ class Course:
             words += ["--to", f"{endpoint}/uploads"]
         else:
             words += ["--recipe", "as-is", "--wire", scenario.wire]
-        words += ["--checksum"] * scenario.checksum
+        words += ["--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
         last = self.runs[-1] if self.runs else None
         if last is not None and last.is_ambiguous and self.found_by_a_person is None:
-            words = ["resume", str(last.events[-1]["job_id"]), "--on-ambiguous", "retry"]
+            words = ["resume", _job_of(last), "--on-ambiguous", "retry"]
         jumps = [[jump.at_s, jump.wall_s, jump.boot_s] for jump in life.jumps]
         self.count("clock jump", len(jumps))
         program = (sys.executable, _LAUNCHER, json.dumps(jumps))
@@ -288,3 +288,7 @@ class Course:
                 with path.open("r+b") as file:
                     file.seek(chance.randrange(max(1, size_bytes - _EDIT_BYTES)))
                     file.write(chance.randbytes(min(_EDIT_BYTES, size_bytes)))
+
+
+def _job_of(run: Run) -> str:
+    return next(str(event["job_id"]) for event in reversed(run.events) if event.get("job_id"))

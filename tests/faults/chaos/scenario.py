@@ -16,10 +16,10 @@ from tests.faults.plan import Fault, Plan
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
-_PART_BYTES: Final = 8 * _MIB
-_FIRST_APPEND_BYTES: Final = 1 * _MIB
+_PART_BYTES: Final = 1 * _MIB  # and the first append's size
+_LANE_BYTES: Final = 4 * _MIB
 _EDGES: Final = tuple(
-    size + more for size in (_FIRST_APPEND_BYTES, _PART_BYTES, 2 * _PART_BYTES, 4 * _PART_BYTES) for more in (-1, 0, 1)
+    size + more for size in (_PART_BYTES, _LANE_BYTES, 2 * _LANE_BYTES, 4 * _LANE_BYTES) for more in (-1, 0, 1)
 )
 _WINDOW_BYTES: Final = 256 * _KIB  # what the proxy lets be in flight: with a delay it bounds the speed
 _DAY_S: Final = 86_400.0
@@ -164,13 +164,13 @@ def _chance(seed: int, aspect: str) -> random.Random:
 
 
 def _draw_size(chance: random.Random) -> int:
-    match chance.choices(("small", "middle", "large", "edge", "empty"), (44, 33, 13, 9, 1))[0]:
+    match chance.choices(("small", "middle", "large", "edge", "empty"), (40, 30, 20, 9, 1))[0]:
         case "small":
             return int(2 ** chance.uniform(0, 20))
         case "middle":
             return int(2 ** chance.uniform(20, 24))
         case "large":
-            return int(2 ** chance.uniform(24, 26))
+            return int(2 ** chance.uniform(23, 26))
         case "edge":
             return chance.choice(_EDGES)
     return 0
@@ -178,7 +178,7 @@ def _draw_size(chance: random.Random) -> int:
 
 def _draw_link(chance: random.Random, size_bytes: int) -> Fault:
     """A line on which the recording would take a moment, so that there is time for things to happen."""
-    takes_s = chance.uniform(0.2, 2.0)
+    takes_s = chance.uniform(0.2, 1.5)
     delay_s = chance.choice((0.0, 0.0, 0.0, 0.005, 0.02, 0.06))
     delay_s = min(delay_s, _WINDOW_BYTES * takes_s / max(size_bytes, 1))
     rate = size_bytes / takes_s if size_bytes > 64 * _KIB else None

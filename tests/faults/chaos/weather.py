@@ -79,7 +79,7 @@ def draw_spells(chance: random.Random, *, resumable: bool) -> tuple[Spell, ...]:
         at = draw_moment(chance)
         kinds: tuple[Literal["outage", "rebinding", "storm", "reset"], ...] = ("outage", "rebinding", "storm", "reset")
         kind = chance.choices(kinds, (35, 15, 25 if resumable else 0, 25))[0]
-        return Spell(kind, at, 0.0 if kind == "reset" else round(chance.uniform(0.1, 2.0), 2))
+        return Spell(kind, at, 0.0 if kind == "reset" else round(chance.uniform(0.1, 1.2), 2))
 
     return tuple(one() for _ in range(chance.choices((0, 1, 2), (60, 30, 10))[0]))
 
@@ -122,7 +122,7 @@ def _half_open(chance: random.Random, size_bytes: int, fault: Fault) -> Fault:
 
 
 def _black_hole(chance: random.Random, size_bytes: int, fault: Fault) -> Fault:
-    after_bytes, lasts_s = _bytes(chance, size_bytes), round(chance.uniform(0.1, 2.5), 2)
+    after_bytes, lasts_s = _bytes(chance, size_bytes), round(chance.uniform(0.1, 1.5), 2)
     return replace(
         fault, black_hole_after_bytes=after_bytes, black_hole_for_s=lasts_s, armed_by=fault.armed_by or _where(chance)
     )
