@@ -32,11 +32,13 @@ class Finding:
 
 
 @click.command(epilog="Example: speechstream doctor")
+@click.option("--repair", is_flag=True, help="Make a sound manifest of a damaged one; the damaged file is kept.")
 @common("service", "output")
-def doctor(options: Common) -> None:
+def doctor(options: Common, repair: bool) -> None:  # noqa: FBT001 - click's
     """Check this machine, the configuration and the service, and say what to do about each fault.
 
-    Sends nothing but one question of what the service offers.
+    Sends nothing but one question of what the service offers. With --repair it checks and repairs the manifest alone:
+    what can be read of it is saved, and what was there is set aside and never deleted.
     """
     from ..errors import ExitCode
     from .results import print_json
@@ -44,7 +46,7 @@ def doctor(options: Common) -> None:
 
     log_to_stderr(options.verbose)
     worst = "ok"
-    for finding in _findings(options):
+    for finding in _repair() if repair else _findings(options):
         if options.json:
             print_json(asdict(finding))
         else:
@@ -55,6 +57,26 @@ def doctor(options: Common) -> None:
             worst = "error"
     if worst == "error":
         raise Reported(ExitCode.USER)
+
+
+def _repair() -> Iterator[Finding]:
+    import time
+
+    from .. import config
+    from ..runtime.repair import repair
+
+    folder = config.load().state_dir
+    if not folder.exists():
+        yield Finding("manifest", "ok", f"there is none in {folder}")
+        return
+    done = repair(folder, time.time())
+    if done.aside is None:
+        yield Finding("manifest", "ok", f"{folder}: nothing to repair, {done.jobs} jobs")
+        return
+    message = f"{done.jobs} jobs and {done.parts} digests of parts were saved; what was there is now {done.aside}"
+    yield Finding("manifest", "ok", message, "speechstream jobs")
+    for sentence in done.lost:
+        yield Finding("manifest", "warning", sentence)
 
 
 def _findings(options: Common) -> Iterator[Finding]:

@@ -75,7 +75,11 @@ class ArtifactFile:
         except OSError as error:
             raise RecordingError(
                 f"{self.path} cannot be read at byte {offset}: {error.strerror}",
-                hint="copy the recording to a sound disk, then run the same command on the copy",
+                hint=(
+                    f"the recording is untouched; remove {self.path}, and the same command prepares it again"
+                    if self._unchanged is None
+                    else "copy the recording to a sound disk, then run the same command on the copy"
+                ),
                 reason="Unreadable",
             ) from error
         if len(piece) < size_bytes:

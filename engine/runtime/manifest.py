@@ -21,7 +21,7 @@ from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
 from ..model import Capabilities, JobState, Span
 from .database import Database
-from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, storable
+from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, readable, storable
 from .sealing import Seal
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ class Manifest:
         self._database.close()
 
     def check(self) -> None:
-        """Read the whole file and make sure that it is sound.
+        """Read the whole file and make sure that it is sound, and that every sealed address can be opened.
 
         Raises:
-            StateError: it is damaged.
+            StateError: it is damaged, or the sealing key is not the one that it was written with.
         """
         self._database.check()
+        for known in self.jobs():
+            job = self.job(known.id)
+            self.lanes(job)
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +209,8 @@ class Manifest:
         """The job's lanes, in order."""
         with self._explained():
             rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
-        return [lane_of(row, self._seal) for row in rows]
+        with readable(job.id):
+            return [lane_of(row, self._seal) for row in rows]
 
     def save_lane(
         self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
@@ -327,5 +331,6 @@ class Manifest:
         )
 
     def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:
-        spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],))
-        return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self._seal)
+        spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],)).fetchall()
+        with readable(row["id"]):
+            return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self._seal)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ..errors import InternalError
+from ..errors import InternalError, StateError
 from ..model import (
     ArtifactRecord,
     JobKind,
@@ -21,14 +22,31 @@ from ..model import (
     WireName,
 )
 from ..redaction import Secret
+from .database import REPAIR
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .sealing import Seal
 
 Value = str | int | float | bytes | None
+
+
+@contextlib.contextmanager
+def readable(job_id: str) -> Iterator[None]:
+    """Say of which job a row cannot be what was written: SQLite does not notice a bit that flips inside a value.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise StateError(
+            f"What the manifest holds of job {job_id!r} is damaged: {error}",
+            hint=f"`{REPAIR}` keeps the rest, and the damaged file",
+        ) from error
 
 
 def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobRecord:

@@ -82,18 +82,28 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 VERSION: Final = len(MIGRATIONS)
 
 
+def require_known(connection: sqlite3.Connection, where: str) -> int:
+    """The manifest's version, which is at most ours; it is only read.
+
+    Raises:
+        StateError: it was written by a newer version; nothing is touched.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StateError(
+            f"The manifest {where} was written by a newer speechstream (format {version}, this is {VERSION})",
+            hint="install the newer version again, or choose another folder with SPEECHSTREAM_STATE_DIR",
+        )
+    return version
+
+
 def migrate(connection: sqlite3.Connection, where: str) -> None:
     """Bring the manifest to this version, each step a transaction of its own.
 
     Raises:
         StateError: it was written by a newer version; nothing is touched.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise StateError(
-            f"The manifest {where} was written by a newer speechstream (format {version}, this is {VERSION})",
-            hint="install the newer version again, or choose another folder with SPEECHSTREAM_STATE_DIR",
-        )
+    version = require_known(connection, where)
     while version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
     from cryptography.fernet import Fernet
 
-_KEY_FILE: Final = "seal.key"
+KEY_FILE: Final = "seal.key"
+_WAY_OUT: Final = (
+    "restore that file from where the manifest came from; without it `speechstream doctor --repair` has the "
+    "unfinished uploads begin anew"
+)
 
 
 class Seal:
     """Turns a secret into bytes that tell nothing, and back. The key is made at first use."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _KEY_FILE
+        self._path = folder / KEY_FILE
 
     def close(self, secret: Secret) -> bytes:
         """The sealed form.
@@ -48,7 +52,7 @@ class Seal:
         except InvalidToken as error:
             raise StateError(
                 f"The upload addresses in the manifest cannot be opened with {self._path}",
-                hint="restore that file from where the manifest came from, or begin anew with `--new`",
+                hint=_WAY_OUT,
             ) from error
 
     def _cipher(self, *, make: bool = False) -> Fernet:
@@ -61,10 +65,10 @@ class Seal:
                 return Fernet(self._make_key(Fernet.generate_key()))
             raise StateError(
                 f"{self._path} is gone, and with it the upload addresses in the manifest",
-                hint="restore that file from where the manifest came from, or begin anew with `--new`",
+                hint=_WAY_OUT,
             ) from error
         except (OSError, ValueError) as error:
-            raise StateError(f"The sealing key {self._path} cannot be used: {error}") from error
+            raise StateError(f"The sealing key {self._path} cannot be used: {error}", hint=_WAY_OUT) from error
 
     def _make_key(self, key: bytes) -> bytes:
         """Write the key whole or not at all; of two processes that try, the first to link it wins."""

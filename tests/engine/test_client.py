@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -15,7 +16,16 @@ import anyio
 import pytest
 
 from engine import Client
-from engine.errors import ConfigError, JobFailed, KeyRejected, RecordingChanged, ServiceError, UploadRefused
+from engine.core.plan import PART_SIZE_BYTES
+from engine.errors import (
+    ConfigError,
+    JobFailed,
+    KeyRejected,
+    RecordingChanged,
+    RecordingError,
+    ServiceError,
+    UploadRefused,
+)
 from engine.events import Warned
 from engine.model import JobKind, JobState, WireName
 from engine.runtime.manifest import Manifest
@@ -172,6 +182,39 @@ class TestAsIs:
                 await client.send(house.recording, f"{house.service.endpoint}/uploads")
         job = house.job()
         assert (job.kind, job.state) == (JobKind.DELIVERY, JobState.UPLOADING)
+
+
+class TestDisk:
+    async def test_a_disk_that_fails_in_the_middle_costs_nothing(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A read error is told with its place; on a sound disk the same command goes on from what the server has."""
+        house.recording.write_bytes(CONTENT * 20)
+        reading = os.pread
+
+        def failing(descriptor: int, size_bytes: int, offset: int) -> bytes:
+            if offset >= PART_SIZE_BYTES and size_bytes > 1 << 10:
+                raise OSError(errno.EIO, "Input/output error")
+            return reading(descriptor, size_bytes, offset)
+
+        house.service.replying = lambda asked: (
+            monkeypatch.setattr(os, "pread", failing) if asked.route == PATCH else None
+        )
+        async with house.client() as client:
+            with pytest.raises(
+                RecordingError, match=r"talk\.mp4 cannot be read at byte \d+: Input/output error"
+            ) as caught:
+                await client.transcribe(house.recording)
+        assert caught.value.exit_code == 1
+        assert "sound disk" in (caught.value.hint or "")
+        monkeypatch.undo()
+        (held,) = [len(upload.content) for upload in house.service.uploads.values()]
+        assert held > 0
+        house.service.replying = lambda _: None
+        house.service.requests.clear()
+        assert await house.transcribe() == TEXT
+        assert list(house.service.jobs.values()) == [CONTENT * 20]
+        assert "POST /v1/uploads" not in house.service.requests
 
 
 class TestChoosing:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
+from engine.core.plan import PART_SIZE_BYTES
 from engine.runtime.manifest import Manifest
 from tests.faults.recording import write_wav
 from tests.faults.scripted import ScriptedService, reply
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.engine.cli.conftest import Shell
 
 ROOT = Path(__file__).resolve().parents[3]
-PART = 8 << 20
+PART = PART_SIZE_BYTES
 CONTENT = random.Random(5).randbytes(2 * PART + 100_000)
 
 
@@ -232,3 +233,32 @@ def test_digests_that_a_kill_took_are_made_again(shell: Shell, service: Scripted
     done = shell.run("receipt", job_id)
     assert (done.returncode, done.stdout) == (1, "")
     assert str(recording) in done.stderr
+
+
+def test_a_damaged_manifest_from_the_first_word_to_the_last(
+    shell: Shell, service: ScriptedService, recording: Path
+) -> None:
+    """Every command names the way out, doctor too; the repair saves the job; and the same command ends it."""
+    service.replying = lambda asked: reply(401) if asked.method == "PATCH" else None
+    assert shell.run("upload", recording, "--recipe", "as-is").returncode == 75
+    service.replying = lambda _: None
+    path = shell.home / "state" / "manifest.db"
+    content = path.read_bytes()
+    path.write_bytes(b"\xa5" * 100 + content[100:])
+    for words in (("jobs",), ("upload", recording, "--recipe", "as-is"), ("resume",)):
+        done = shell.run(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "hint: `speechstream doctor --repair` saves what can be read" in done.stderr
+    findings = [json.loads(line) for line in shell.run("doctor", "--json").stdout.splitlines()]
+    (state,) = [finding for finding in findings if finding["check"] == "state"]
+    assert (state["verdict"], "doctor --repair" in state["hint"]) == ("error", True)
+    done = shell.run("doctor", "--repair")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 jobs" in done.stdout
+    (aside,) = path.parent.glob("manifest.db.damaged-*")
+    assert aside.read_bytes() == b"\xa5" * 100 + content[100:]
+    service.requests.clear()
+    assert shell.run("upload", recording, "--recipe", "as-is").returncode == 0
+    assert "POST /v1/uploads" not in service.requests  # the upload that was begun went on
+    assert list(service.jobs.values()) == [CONTENT]
+    assert "nothing to repair" in shell.run("doctor", "--repair").stdout
