@@ -87,6 +87,10 @@ def _header(name: str, schema: Json, *, required: bool = False) -> Json:
     return _parameter(name, "header", schema, required=required)
 
 
+def _pattern(pattern: str) -> Json:
+    return _STRING | {"pattern": pattern}
+
+
 def _reference(schema: str) -> Json:
     return {"$ref": f"#/components/schemas/{schema}"}
 
@@ -126,9 +130,9 @@ def _responses(good: int, errors: str, schema: str | None = None, headers: str =
     return replies
 
 
-_KEY = _header("Idempotency-Key", _STRING)
+_KEY = _header("Idempotency-Key", _pattern(r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'))
 _RESUMABLE = _header("Tus-Resumable", {"const": "1.0.0"}, required=True)
-_CHECKSUM = _header("Upload-Checksum", _STRING)
+_CHECKSUM = _header("Upload-Checksum", _pattern("^(sha1|sha256|xxh3-128) [A-Za-z0-9+/]+={0,2}$"))
 _LENGTH = _header("Upload-Length", _BYTES)
 _CHUNK: Json = {"content": {"application/offset+octet-stream": {"schema": {"type": "string"}}}}
 _OPTIONS: Json = {
@@ -157,7 +161,7 @@ _STATUS: Json = {
     "get": {
         "operationId": "status",
         "summary": "Where a job stands; at most one call in 5 s a job",
-        "parameters": [_parameter("processing_id", "query", _STRING, required=True)],
+        "parameters": [_parameter("processing_id", "query", _STRING | {"minLength": 1}, required=True)],
         "responses": _responses(200, "400 401 404 429", "Status"),
     }
 }
@@ -170,8 +174,8 @@ _COLLECTION: Json = {
             _RESUMABLE,
             _LENGTH,
             _header("Upload-Defer-Length", {"const": "1"}),
-            _header("Upload-Metadata", _STRING),
-            _header("Upload-Concat", _STRING),
+            _header("Upload-Metadata", _STRING | {"maxLength": 8192}),
+            _header("Upload-Concat", _pattern("^(partial|final;.+)$")),
             _CHECKSUM,
             _KEY,
         ],
