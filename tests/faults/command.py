@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -43,6 +44,7 @@ class Command:
         events: what `--progress json` has said so far.
         complaints: the other lines of stderr.
         peak_kib: the largest resident set that `sample` has seen.
+        started_s: when the process was begun, on the monotonic clock.
     """
 
     arguments: tuple[str, ...]
@@ -51,10 +53,12 @@ class Command:
     events: list[dict[str, object]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     peak_kib: int = 0
+    started_s: float = field(init=False)
     process: subprocess.Popen[str] = field(init=False)
     _reader: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
+        self.started_s = time.monotonic()
         self.process = subprocess.Popen(
             [*self.program, *self.arguments],
             env=dict(self.environment),

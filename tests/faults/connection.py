@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -52,6 +53,7 @@ class Connection:
         suffered: which limits of its fault were reached and have had their effect, in order.
         hurt: something befell it, planned or not: it may end without what was sent over it having arrived.
         ended: nothing more will move.
+        armed_s: when the text that arms its fault came by, on the monotonic clock.
         answers: the beginning of what the server said.
     """
 
@@ -67,6 +69,7 @@ class Connection:
         self._replay = replay
         self._arming = fault.armed_by.encode("latin-1")
         self._armed = not self._arming
+        self.armed_s: float | None = None
         self._tail = b""
         self._broken = False
         self._began_at = now()
@@ -158,6 +161,7 @@ class Connection:
         known = self._tail + chunk
         found = known.find(self._arming)
         self._armed = found >= 0
+        self.armed_s = time.monotonic() if self._armed else None
         self._tail = known[len(known) - len(self._arming) + 1 :]
         return max(0, found - len(known) + len(chunk)) if self._armed else len(chunk)
 

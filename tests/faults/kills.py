@@ -3,6 +3,7 @@
     python -m tests.faults.kills --size 64M --seed 1
     python -m tests.faults.kills --size 2G --kills 10
     python -m tests.faults.kills --kills 0 --server-kills 5
+    python -m tests.faults.kills --size 20G --sparse --kills 3
 
 The client is the real command, the service the real process; between them a proxy caps the rate, counts what goes
 up and, for some kills, holds a request so that the client dies in the middle of it. Everything follows from the seed
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from tests.faults.command import Command, environment
 from tests.faults.plan import Fault, Plan
 from tests.faults.proxy import FaultProxy
-from tests.faults.recording import sha256_of, write_wav
+from tests.faults.recording import sha256_of, write_sparse, write_wav
 from tests.faults.service import Service
 from tests.faults.verdict import Blow, Trial, Verdict
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _GLANCE_S: Final = 0.002  # short against any request, so that a kill falls where it was meant to
 _PATIENCE_S: Final = 90.0
+_JOINED_BYTES_S: Final = 50e6  # at least so fast a service joins and verifies an upload
 _TRANSFER_S: Final = 6.0  # the uncut transfer's length that the proxy's cap aims at: room for many kills
 _SETTLED_GLANCES: Final = 10  # of 20 ms each: what was in the buffers is on the disk
 _UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -44,7 +46,7 @@ class Phase(StrEnum):
     OPENING = "planning, hashing"
     CREATION = "creating"
     SENDING = "in mid-part"
-    BETWEEN = "between parts"
+    BETWEEN = "upon an answer"
     SUBMITTING = "submitting"
     ANSWERING = "losing the answer"
     POLLING = "polling"
@@ -55,6 +57,8 @@ _ORDER: Final = (
     *(_P.OPENING, _P.CREATION, _P.SENDING, _P.BETWEEN, _P.SENDING),
     *(_P.BETWEEN, _P.SENDING, _P.SUBMITTING, _P.ANSWERING, _P.POLLING),
 )
+_ORDER_OF_FEW: Final = (_P.SENDING, _P.BETWEEN, _P.SENDING)  # where each transfer is what takes the time
+_APPEND: Final = "PATCH /v1/uploads"
 _QUESTION: Final = "OPTIONS /v1/uploads"
 _CREATION: Final = "POST /v1/uploads"
 _SUBMISSION: Final = "POST /v1/upload HTTP"
@@ -94,7 +98,8 @@ class Course:
         self.proxy.plan = Plan(otherwise=self._link)
         held_bytes = self._settled_bytes()
         again_bytes = self.proxy.bytes_from_clients - began_up - (held_bytes - began_held)
-        self.blows.append(Blow("client", phase, held_bytes, again_bytes, command.peak_kib, code))
+        first_byte_s = self._first_byte_s(command)
+        self.blows.append(Blow("client", phase, held_bytes, again_bytes, command.peak_kib, code, first_byte_s))
 
     def finish(self) -> str:
         """Run the command to its end and return what it printed."""
@@ -105,14 +110,21 @@ class Course:
             code, printed = command.finish()
         held_bytes = self.service.held_bytes()
         again_bytes = self.proxy.bytes_from_clients - began_up - (held_bytes - began_held)
-        self.blows.append(Blow("-", "to the end", held_bytes, again_bytes, command.peak_kib, code))
+        first_byte_s = self._first_byte_s(command)
+        self.blows.append(Blow("-", "to the end", held_bytes, again_bytes, command.peak_kib, code, first_byte_s))
         if code:
             sys.stderr.writelines(command.complaints)
         return printed.strip()
 
+    def _first_byte_s(self, command: Command) -> float | None:
+        """How long after its start the command sent its first append, if it did."""
+        instants = [connection.armed_s for connection in self.proxy.connections if connection.armed_s is not None]
+        since = [instant - command.started_s for instant in instants if instant > command.started_s]
+        return min(since, default=None)
+
     @property
     def _link(self) -> Fault:
-        return Fault(rate_bytes_per_s=self.trial.rate_bytes_s)
+        return Fault(rate_bytes_per_s=self.trial.rate_bytes_s, armed_by=_APPEND)  # which only notes when it came
 
     def _command(self, name: str) -> Command:
         words = (name, str(self.recording), "--recipe", "as-is", "--wire", self.trial.wire, "--progress", "json")
@@ -143,10 +155,14 @@ class Course:
         begins_at = time.monotonic() + self.chance.uniform(0.05, 0.4)
         seen = len(self.proxy.connections)
 
+        acked_before: list[object] = []
+
         def stands_between() -> bool:
-            known = command.of("uploaded")
-            last = known[-1] if known else {}
-            return bool(last) and last["unconfirmed_bytes"] == 0 and self.proxy.bytes_from_clients >= up_bytes
+            """An append was answered just now; with several lanes others are in the midst of theirs."""
+            if self.proxy.bytes_from_clients < up_bytes:
+                return False
+            acked_before.extend([event["acked_bytes"] for event in command.of("uploaded")][-1:])
+            return len(set(acked_before)) > 1
 
         match phase:
             case Phase.OPENING:
@@ -161,10 +177,11 @@ class Course:
 
     def _watch(self, command: Command, instant: Callable[[], bool]) -> None:
         """Look on, killing the service when its time has come, until the instant or the command's own end."""
-        until, moved = time.monotonic() + _PATIENCE_S, -1
+        patience_s = _PATIENCE_S + self.trial.size_bytes / _JOINED_BYTES_S
+        until, moved = time.monotonic() + patience_s, -1
         while not instant() and not command.ended:
             if self.proxy.bytes_from_clients != moved:
-                until, moved = time.monotonic() + _PATIENCE_S, self.proxy.bytes_from_clients
+                until, moved = time.monotonic() + patience_s, self.proxy.bytes_from_clients
             if time.monotonic() > until:
                 raise TimeoutError(f"the command is still at work; it said {command.events[-3:]}")
             command.sample()
@@ -187,11 +204,12 @@ class Course:
 def run(trial: Trial, folder: Path) -> Verdict:
     """Carry one trial out in an empty folder and judge it."""
     recording = folder / "recording.wav"
-    digest = write_wav(recording, trial.size_bytes, trial.seed)
+    digest = (write_sparse if trial.sparse else write_wav)(recording, trial.size_bytes, trial.seed)
     chance = random.Random(trial.seed)
     with Service(folder / "service") as service, FaultProxy("127.0.0.1", service.port) as proxy:
         course = Course(trial, recording, service, proxy, chance)
-        phases = [_ORDER[index * len(_ORDER) // trial.kills] for index in range(trial.kills)]
+        order = _ORDER_OF_FEW if trial.sparse else _ORDER
+        phases = [order[index * len(order) // trial.kills] for index in range(trial.kills)]
         for index, phase in enumerate(phases):
             rest = sum(later in {_P.SENDING, _P.BETWEEN} for later in phases[index:])
             course.strike(phase, chance.uniform(0.1, 1.0) / (rest + 1))
@@ -223,10 +241,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="how often the client is killed")
     parser.add_argument("--server-kills", type=int, default=0, help="how often the service is killed")
     parser.add_argument("--wire", choices=["tus", "auto"], default="tus")
+    parser.add_argument("--sparse", action="store_true", help="a recording that is mostly a hole, of any size")
     parser.add_argument("--rate", type=_size, help="bytes per second through the proxy; by default for six seconds")
     options = parser.parse_args()
-    rate_bytes_s = options.rate or options.size / _TRANSFER_S
-    trial = Trial(options.size, options.seed, options.kills, options.server_kills, options.wire, rate_bytes_s)
+    rate_bytes_s = options.rate or (None if options.sparse else options.size / _TRANSFER_S)
+    trial = Trial(
+        size_bytes=options.size,
+        seed=options.seed,
+        kills=options.kills,
+        server_kills=options.server_kills,
+        wire=options.wire,
+        rate_bytes_s=rate_bytes_s,
+        sparse=options.sparse,
+    )
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         verdict = run(trial, Path(folder))
     sys.stdout.write(verdict.table())

@@ -1,4 +1,4 @@
-"""A WAV of any size whose samples follow from a seed, written without ever being in memory whole."""
+"""Recordings of any size whose bytes follow from a seed, written without ever being in memory whole."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PIECE_BYTES = 1 << 20
+_ISLANDS = 62
 _RATE = 48_000
 _FRAME_BYTES = 4  # two channels of 16 bits
 _HEADER_BYTES = 44
@@ -37,6 +38,21 @@ def write_wav(path: Path, size_bytes: int, seed: int) -> str:
             piece = chance.randbytes(min(_PIECE_BYTES, left_bytes))
             left_bytes -= len(piece)
     return whole.hexdigest()
+
+
+def write_sparse(path: Path, size_bytes: int, seed: int) -> str:
+    """Write a file that is mostly a hole, with islands of random bytes; returns its SHA-256 in hex.
+
+    It takes the room of its islands only, whatever its size; both its ends are islands, and no two are alike.
+    """
+    chance = random.Random(seed)
+    last = max(0, size_bytes - _PIECE_BYTES)
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+        for offset in (0, last, *(chance.randrange(last + 1) for _ in range(_ISLANDS))):
+            file.seek(offset)
+            file.write(chance.randbytes(min(_PIECE_BYTES, size_bytes)))
+    return sha256_of(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 KEY = "key-of-the-fault-tests"
@@ -99,8 +100,12 @@ class Service:
         return len(self._rows("SELECT name FROM uploads"))
 
     def held_bytes(self) -> int:
-        """The size of the largest upload or recording that the service has on its disk."""
-        return max(self._sizes(), default=0)
+        """How much of a recording the service has on its disk, where it is sent only one.
+
+        Either in uploads, of which a joined one is but another name for its partials, or in a job's recording.
+        """
+        uploads = {facts.st_ino: facts.st_size for facts in self._files("uploads")}
+        return max(sum(uploads.values()), *(facts.st_size for facts in self._files("recordings")), 0)
 
     @property
     def _key_file(self) -> Path:
@@ -119,10 +124,9 @@ class Service:
         with closing(sqlite3.connect(self.data / "state.db", timeout=_STOPPING_S)) as database, database:
             database.execute(statement, values)
 
-    def _sizes(self) -> Iterator[int]:
-        for name in ("uploads", "recordings"):
-            for path in (self.data / name).iterdir():
-                try:
-                    yield path.stat().st_size
-                except FileNotFoundError:  # swept between the listing and the look
-                    continue
+    def _files(self, folder: str) -> Iterator[os.stat_result]:
+        for path in (self.data / folder).iterdir():
+            try:
+                yield path.stat()
+            except FileNotFoundError:  # swept between the listing and the look
+                continue

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 AGAIN_BYTES_MAX: Final = 8 << 20  # a kill may cost the bytes in flight, never more than a part
 PEAK_KIB_MAX: Final = 120 << 10  # whatever the recording's size
 REPEAT_BYTES_MAX: Final = 64 << 10  # a repeated command may ask, and send nothing of the recording
+_ROW: Final = "{:8} {:18} {:>13} {:>12} {:>12} {:>5} {:>9}"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is done to one upload; `rate_bytes_s` is the link's."""
+    """What is done to one upload; `rate_bytes_s` is the link's, `sparse` says that the recording is mostly a hole."""
 
     size_bytes: int
     seed: int
@@ -24,6 +25,7 @@ class Trial:
     server_kills: int = 0
     wire: str = "tus"
     rate_bytes_s: float | None = None
+    sparse: bool = False
 
     @property
     def command(self) -> str:
@@ -31,7 +33,7 @@ class Trial:
         rate = "" if self.rate_bytes_s is None else f" --rate {int(self.rate_bytes_s)}"
         return (
             f"python -m tests.faults.kills --size {self.size_bytes} --seed {self.seed} --kills {self.kills}"
-            f" --server-kills {self.server_kills} --wire {self.wire}{rate}"
+            f" --server-kills {self.server_kills} --wire {self.wire}{rate}{' --sparse' * self.sparse}"
         )
 
 
@@ -46,6 +48,7 @@ class Blow:
         again_bytes: what went up in the run beyond what the service has for it, headers included.
         peak_kib: the client's largest resident set.
         code: the client's exit code.
+        first_byte_s: how long after its start the client sent the first byte of the recording, if it did.
     """
 
     victim: str
@@ -54,6 +57,7 @@ class Blow:
     again_bytes: int = 0
     peak_kib: int = 0
     code: int | None = None
+    first_byte_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +122,12 @@ class Verdict:
 
     def table(self) -> str:
         """The blows and the judgements, and how to repeat a bad trial."""
-        lines = [f"{'victim':8} {'phase':18} {'service holds':>13} {'sent again':>12} {'peak':>12} {'exit':>5}"]
+        lines = [_ROW.format("victim", "phase", "service holds", "sent again", "peak", "exit", "1st byte")]
         for blow in self.blows:
             code = "" if blow.code is None else str(blow.code)
+            first = "" if blow.first_byte_s is None else f"{blow.first_byte_s:.2f} s"
             costs = (_mib(blow.again_bytes), _mib(blow.peak_kib << 10)) if blow.victim != "service" else ("", "")
-            lines.append(
-                f"{blow.victim:8} {blow.phase:18} {_mib(blow.held_bytes):>13} {costs[0]:>12} {costs[1]:>12} {code:>5}"
-            )
+            lines.append(_ROW.format(blow.victim, blow.phase, _mib(blow.held_bytes), *costs, code, first))
         lines += [f"{'ok  ' if one.holds else 'FAIL'} {one.demand}: {one.seen}" for one in self.judgements()]
         if not self.good:
             lines.append(f"to repeat it: {self.trial.command}")

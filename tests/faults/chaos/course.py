@@ -122,14 +122,13 @@ class Course:
 
     def _live(self, life: Life) -> Run:
         self.proxy.plan = life.plan
-        began_up = self.proxy.bytes_from_clients
         self.left_bytes = self.recording.stat().st_size - self._acked_bytes()
         with self._command(life) as command:
             watch = Watch(self, command, life)
             watch.to_the_end()
             code, printed = command.finish()
         self._let_go()
-        allowed_bytes = self._take_in(life)
+        up_bytes, allowed_bytes = self._take_in(life)
         run = Run(
             words=command.arguments,
             blow=watch.blow,
@@ -138,7 +137,7 @@ class Course:
             printed=printed.strip(),
             events=tuple(command.events),
             complaints=tuple(command.complaints),
-            up_bytes=self.proxy.bytes_from_clients - began_up,
+            up_bytes=up_bytes,
             allowed_bytes=allowed_bytes,
             peak_kib=command.peak_kib,
             hung=watch.hung,
@@ -181,8 +180,8 @@ class Course:
             time.sleep(0.02)
             seen.append((self.service.held_bytes(), self.proxy.bytes_up))
 
-    def _take_in(self, life: Life) -> int:
-        """Note what befell the connections of a life; returns what may have been sent over them for nothing."""
+    def _take_in(self, life: Life) -> tuple[int, int]:
+        """Note what befell the connections of a life; returns what was sent over them, and what may be lost of it."""
         fresh = self.proxy.connections[self._known_connections :]
         self._known_connections = len(self.proxy.connections)
         for connection in fresh:
@@ -191,7 +190,8 @@ class Course:
             self.secrets |= {found.decode() for found in _URL_ID.findall(bytes(connection.answers))}
         self.count("stutter", len(fresh) * (life.plan.otherwise.stutter_s is not None))
         self.count("replay", len(fresh) * (life.plan.otherwise.replay_after_s is not None))
-        return sum(self._may_be_lost(connection) for connection in fresh)
+        sent = [(connection.up.received_bytes, self._may_be_lost(connection)) for connection in fresh]
+        return sum(up_bytes for up_bytes, _ in sent), sum(lost_bytes for _, lost_bytes in sent)
 
     def _may_be_lost(self, connection: Connection) -> int:
         """How much of what a client sent over a connection may have been for nothing."""
