@@ -14,7 +14,7 @@ from .faults import Unauthorized
 from .model import Capabilities, JobKind, WireName
 from .runtime.upload import CHECKSUMS
 from .wire import tus
-from .wire.address import with_path
+from .wire.address import is_given, with_path
 from .wire.interface import SingleWire, TusWire
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class WireChoice:
     manifest: Manifest
     exchanger: Exchanger
     persistence: Persistence
+    request_bytes: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def creation_url(self) -> str:
@@ -57,6 +59,8 @@ class WireChoice:
             UploadRefused: the server does not offer what the upload needs, or does not take so much.
             GaveUp: it did not say what it offers within the retry budget.
         """
+        if is_given(self.job.endpoint):
+            return self._tus(Capabilities())
         if self.job.wire is WireName.TUS and self.begun:
             return self._tus(self._remembered(of_any_age=True) or Capabilities(creation_url=self.creation_url))
         wanted = self.job.wire or (None if self.wanted == "auto" else WireName(self.wanted))
@@ -87,6 +91,8 @@ class WireChoice:
             self._checksum_algorithm(found),
             joins="concatenation" in found.extensions,
             defers="creation-defer-length" in found.extensions,
+            request_bytes=self.request_bytes,
+            metadata=self.metadata,
         )
 
     def _checksum_algorithm(self, found: Capabilities) -> str | None:

@@ -26,7 +26,8 @@ from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
 from .uploading import DEFAULT_LANES, Manner
-from .wire.address import same_origin
+from .wire.address import given, same_origin
+from .wire.interface import MAX_CHECKSUMMED_BYTES
 
 if TYPE_CHECKING:
     import os
@@ -53,6 +54,7 @@ class ClientSettings(TypedDict, total=False):
     wire: str | None
     checksum: bool
     lanes: int | None
+    request_bytes: int | None
     repeat_ambiguous: bool
     retry_for_s: float | None
     new: bool
@@ -70,6 +72,7 @@ class Client:
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
         lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).
+        request_bytes: Size of every append but the last, for servers that insist on one; by default it is measured.
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
         retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
         new: Make a new job even for a recording that has one.
@@ -86,6 +89,7 @@ class Client:
         wire: str | None = None,
         checksum: bool = False,
         lanes: int | None = None,
+        request_bytes: int | None = None,
         repeat_ambiguous: bool = False,
         retry_for_s: float | None = None,
         new: bool = False,
@@ -101,7 +105,8 @@ class Client:
         self._key = Secret(api_key) if api_key else None
         self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
-        manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes))
+        request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
+        manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes), request_bytes)
         self._wishes = pipeline.Wishes(manner, repeat_ambiguous)
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
@@ -161,19 +166,33 @@ class Client:
         return await self._to_receipt(await self.open(recording))
 
     async def send(
-        self, file: str | os.PathLike[str], to: str, *, headers: tuple[tuple[str, str], ...] = ()
+        self,
+        file: str | os.PathLike[str],
+        to: str | None = None,
+        *,
+        upload_url: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        metadata: tuple[tuple[str, str], ...] = (),
     ) -> Delivery:
-        """Deliver a file's bytes to any tus server's creation URL; makes no job there.
+        """Deliver a file's bytes to any tus server; makes no job there.
 
-        `headers` go to that URL's origin only, and are not stored.
+        `to` is the server's creation URL. `upload_url` is instead an upload that was made already, for exactly this
+        file. `headers` go to that URL's origin only; they are not stored, nor is `metadata`, which the server is told
+        of the upload.
 
         Raises:
             SpeechStreamError: as `transcribe`.
         """
-        address = delivery_address(to)
-        await self._authorize_delivery(to, headers)
+        url = to or upload_url
+        if url is None or (to and upload_url):
+            raise ConfigError("A file is sent to a creation URL or to an upload URL", hint="give one of them")
+        address = delivery_address(url)
+        if upload_url is not None:
+            address = given(upload_url)
+        await self._authorize_delivery(url, headers)
+        manner = replace(self._wishes.manner, metadata=metadata, upload_url=Secret(upload_url) if upload_url else None)
         job = await self._open(file, JobKind.DELIVERY, address, preparing.AS_IS)
-        return await self._to_delivery(job, creation_url=to)
+        return await self._to_delivery(job, replace(self._wishes, manner=manner, creation_url=to))
 
     async def _authorize_delivery(self, to: str, headers: tuple[tuple[str, str], ...]) -> None:
         """The caller's headers go to that origin; our key only where that is the configured service's own."""
@@ -301,16 +320,15 @@ class Client:
             raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")
         return Receipt(done.id, done.processing_id, done.source)
 
-    async def _to_delivery(self, job: JobRecord, creation_url: str | None = None) -> Delivery:
-        done = await self._run(job, JobState.COMPLETED, creation_url)
+    async def _to_delivery(self, job: JobRecord, wishes: pipeline.Wishes | None = None) -> Delivery:
+        done = await self._run(job, JobState.COMPLETED, wishes)
         if done.result_url is None:
             raise ServiceError(f"Job {done.id} is {done.state} and delivered nothing")
         url = Secret(_without_login(done.result_url.reveal()))
         return Delivery(done.id, url, done.source, done.identity.size_bytes)
 
-    async def _run(self, job: JobRecord, goal: JobState, creation_url: str | None = None) -> JobRecord:
-        wishes = replace(self._wishes, goal=goal, creation_url=creation_url)
-        done = await pipeline.run(job, self._crew, wishes)
+    async def _run(self, job: JobRecord, goal: JobState, wishes: pipeline.Wishes | None = None) -> JobRecord:
+        done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
         if done.state is JobState.FAILED:
             raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
         if done.state in FINAL and done.state is not JobState.COMPLETED:
@@ -356,6 +374,17 @@ def _lanes(count: int | None) -> int:
         return DEFAULT_LANES
     if not 1 <= count <= MAX_LANES:
         raise ConfigError(f"An upload cannot go over {count} lanes", hint=f"between 1 and {MAX_LANES}")
+    return count
+
+
+def _request_bytes(count: int | None, checksum: bool) -> int | None:  # noqa: FBT001 - the setting beside it
+    if count is not None and count < 1:
+        raise ConfigError(f"A request cannot have {count} bytes", hint="for example `--request-size 6MiB`")
+    if count is not None and checksum and count > MAX_CHECKSUMMED_BYTES:
+        raise ConfigError(
+            f"With checksums a request has at most {MAX_CHECKSUMMED_BYTES} bytes, not {count}",
+            hint="leave `--checksum` away, or give a smaller `--request-size`",
+        )
     return count
 
 

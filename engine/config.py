@@ -7,6 +7,7 @@ config file, then the default.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from dataclasses import dataclass
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 RECIPES: Final = ("auto", "standard", "lossless", "copy", "video", "as-is")
 WIRES: Final = ("auto", "single", "tus")
+_UNITS_BYTES: Final = {
+    "": 1,
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
 PROGRESS: Final = ("bar", "json", "none")
 
 VARIABLES: Final[dict[str, str]] = {
@@ -41,6 +53,7 @@ SETTINGS: Final[dict[str, str]] = {
     "recipe": "How to prepare recordings unless told: auto, standard, lossless, copy, video or as-is.",
     "wire": "How bytes travel unless told: auto, single or tus.",
     "lanes": "How many connections carry one upload at once where the server joins what they bring, 1 to 64 (4).",
+    "request_size": "Size of every request's payload but the last, such as 6MiB, for servers that insist on one.",
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
 }
 
@@ -55,6 +68,7 @@ class Settings:
     recipe: str
     wire: str
     lanes: int | None
+    request_bytes: int | None
     retry_for_s: float | None
     file_endpoint: str | None
     file_api_key: Secret | None
@@ -82,11 +96,18 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         recipe=_choice(values, "recipe", RECIPES, path),
         wire=_choice(values, "wire", WIRES, path),
         lanes=_count(values, "lanes", MAX_LANES, path),
+        request_bytes=_size(values, "request_size", path),
         retry_for_s=_seconds(values, path),
         file_endpoint=file_endpoint,
         file_api_key=Secret(key) if key else None,
         api_key_command=_words(values, path),
     )
+
+
+def size_bytes(text: str) -> int | None:
+    """A size in bytes from `6MiB`, `50MB` or `1048576`; None where it is none."""
+    found = re.fullmatch(r"(\d{1,12})\s*(B|kB|KB|MB|GB|KiB|MiB|GiB|)", text.strip())
+    return int(found[1]) * _UNITS_BYTES[found[2]] if found else None
 
 
 def _user_folder(kind: str) -> Path:
@@ -154,6 +175,16 @@ def _count(values: Mapping[str, object], name: str, most: int, path: Path) -> in
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise ConfigError(f"In {path}, {name} must be a number between 1 and {most}")
     return value
+
+
+def _size(values: Mapping[str, object], name: str, path: Path) -> int | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    count = None if isinstance(value, bool) or not isinstance(value, (int, str)) else size_bytes(str(value))
+    if not count:
+        raise ConfigError(f'In {path}, {name} must be a size, such as "6MiB"')
+    return count
 
 
 def _words(values: Mapping[str, object], path: Path) -> tuple[str, ...] | None:

@@ -48,11 +48,18 @@ _WILL_NOT_JOIN: Final = (Gone, Conflict, Refused, TooLarge)
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at once."""
+    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at once.
+
+    `request_bytes` is the size of every append but the last, `metadata` what the server is told of the upload beside
+    what it is always told, `upload_url` an upload that was made for it by somebody else.
+    """
 
     wire: str = "auto"
     checksum: bool = False
     lanes: int = DEFAULT_LANES
+    request_bytes: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    upload_url: Secret | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +114,7 @@ class Uploading:
         crew, persistence = self.crew, self.persistence
         return await WireChoice(
             self.job, self.artifact, self.base_url, begun, manner.wire, manner.checksum, crew.manifest, crew.exchanger,
-            persistence
+            persistence, manner.request_bytes, manner.metadata
         ).make()  # fmt: skip
 
     def _planned(self, wire: Wire) -> list[Lane]:
@@ -127,6 +134,9 @@ class Uploading:
             plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.lanes) if partial else 1)
             partial = len(plan.lanes) > 1
         lanes = [Lane(index, span, partial=partial) for index, span in enumerate(plan.lanes)]
+        if self.manner.upload_url is not None:
+            url = Secret(relative_to(self.base_url, self.manner.upload_url.reveal()))
+            lanes = [replace(lanes[0], created=True, url=url, offered_bytes=lanes[0].span.size_bytes)]
         self.job = self._manifest.save_plan(self.job.id, plan, lanes, wire.name)
         return lanes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
 
-from ..config import PROGRESS, RECIPES, WIRES
+from ..config import PROGRESS, RECIPES, WIRES, size_bytes
 from ..model import MAX_LANES
 
 if TYPE_CHECKING:
@@ -36,6 +36,21 @@ class Duration(click.ParamType[float]):
         return float(found[1]) * _UNITS_S[found[2] or ""]
 
 
+class Size(click.ParamType[int]):
+    """A number of bytes such as `6MiB`, `50MB`; bytes without a unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The size in bytes."""
+        if isinstance(value, int):
+            return value
+        count = size_bytes(str(value))
+        if not count:
+            self.fail(f"{value!r} is no size; write 6MiB, 50MB or 1048576", param, ctx)
+        return count
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What every command that works on jobs understands."""
@@ -46,6 +61,7 @@ class Common:
     wire: str | None = None
     checksum: bool = False
     lanes: int | None = None
+    request_bytes: int | None = None
     on_ambiguous: str = "stop"
     retry_for_s: float | None = None
     new: bool = False
@@ -76,6 +92,13 @@ _TRANSFER_OPTIONS = (
         type=click.IntRange(1, MAX_LANES),
         metavar="N",
         help="Send over so many connections at once, where the server joins what they bring; by default 4.",
+    ),
+    click.option(
+        "--request-size",
+        "request_bytes",
+        type=Size(),
+        metavar="SIZE",
+        help="Send so much in every request but the last, such as 6MiB; by default it is measured.",
     ),
     click.option(
         "--on-ambiguous",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..client import Client
     from ..model import Delivery
 
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")  # field-name is a token, RFC 9110 section 5.1
+_OURS: Final = frozenset({"filename", "filetype"})
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")  # field-name is a token, RFC 9110 section 5.1
 
 
 def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -29,9 +30,31 @@ def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     return tuple(pairs)
 
 
+def _metadata(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key.isascii() or not key.isprintable() or not key or set(key) & {" ", ","}:
+            raise click.BadParameter("write it as KEY=VALUE; a key is ASCII without spaces and commas")
+        if key in _OURS:
+            raise click.BadParameter(f"{key} is told anyway")
+        pairs.append((key, text))
+    return tuple(pairs)
+
+
+class Destination(TypedDict):
+    """Where the bytes go, and what goes with them."""
+
+    to: str | None
+    upload_url: str | None
+    headers: tuple[tuple[str, str], ...]
+    metadata: tuple[tuple[str, str], ...]
+
+
 @click.command(epilog="Example: speechstream send lecture.mp4 --to https://tus.example/files/")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--to", required=True, metavar="URL", help="The server's creation URL.")
+@click.option("--to", metavar="URL", help="The server's creation URL.")
+@click.option("--upload-url", metavar="URL", help="Instead: an upload made for this file already.")
 @click.option(
     "--header",
     "headers",
@@ -40,8 +63,15 @@ def _headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     callback=_headers,
     help="A header for that server alone; may be repeated.",
 )
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_metadata,
+    help="What the server is told of the upload, beside filename and filetype; may be repeated.",
+)
 @common("transfer", "new", "output")
-def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], ...]) -> None:
+def send(options: Common, file: Path, **given: Unpack[Destination]) -> None:
     """Deliver FILE's bytes to a tus server and print the URL of the upload.
 
     No job is made. Repeat the command after any interruption: it goes on where the server stands. Your API key is
@@ -51,7 +81,7 @@ def send(options: Common, file: Path, to: str, headers: tuple[tuple[str, str], .
     from .session import run
 
     async def work(client: Client) -> Delivery:
-        return await client.send(file, to, headers=headers)
+        return await client.send(file, **given)
 
     delivery = run(options, work)
     url = delivery.url.reveal()

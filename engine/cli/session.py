@@ -58,6 +58,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             wire=options.wire,
             checksum=options.checksum,
             lanes=options.lanes,
+            request_bytes=options.request_bytes,
             repeat_ambiguous=options.on_ambiguous == "retry",
             retry_for_s=options.retry_for_s,
             new=options.new,

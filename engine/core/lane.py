@@ -155,6 +155,8 @@ def located(state: LaneState, standing: Standing) -> LaneState:
     if distrust is not None:
         return _lost(state, distrust)
     warning = None
+    if lane.generation == 0 and standing.offset_bytes > lane.acked_bytes:
+        warning = f"the upload already holds {standing.offset_bytes} bytes; they are taken for the recording's"
     if standing.offset_bytes < lane.acked_bytes:
         lost = lane.acked_bytes - standing.offset_bytes
         warning = f"the server no longer has {lost} bytes that it had acknowledged; they are sent again"
@@ -270,7 +272,8 @@ def _stop_if_fatal(state: LaneState, step: Step, fault: Fault) -> None:
         what = "arrives damaged" if isinstance(fault, Corrupted) else "is refused"
         raise ServiceError(
             f"The same stretch of the upload {what} {MAX_REFUSALS} times: {fault.message}",
-            hint="run `speechstream doctor`; what was acknowledged is kept: `speechstream resume` goes on",
+            hint="what was acknowledged is kept; where a server insists on one size of requests, `--request-size` "
+            "names it: repeat the command with it, or `speechstream resume`",
         )
 
 

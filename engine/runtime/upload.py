@@ -187,7 +187,11 @@ class LaneUpload:
         if isinstance(step, Append):
             self._size.broke()
             if isinstance(fault, TooLarge) and not self._size.too_large(step.span.size_bytes):
-                raise UploadRefused(f"The server takes no append of any size: {fault.message}") from fault
+                raise UploadRefused(
+                    f"The server does not take {step.span.size_bytes} bytes at once, and no less may be sent: "
+                    f"{fault.message}",
+                    hint="what was acknowledged is kept; `--request-size` names a size that the server takes",
+                ) from fault
             if not self.wire.resumable:
                 self._settle_ambiguity(fault)
                 if isinstance(fault, Gone):
@@ -196,6 +200,8 @@ class LaneUpload:
                         hint="check SPEECHSTREAM_ENDPOINT; it usually ends with /v1",
                     ) from fault
         state = policy.failed(state, step, fault)
+        if isinstance(fault, TooLarge) and fault.retry_after_s is None:
+            return state  # the next one is smaller: there is nothing to wait for
         await self.persistence.wait(fault, "The upload")
         return state
 

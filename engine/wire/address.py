@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ..faults import Nonsense
@@ -65,6 +66,21 @@ def relative_to(base: str, url: str) -> str:
     parts = urlsplit(url)
     relative = urlunsplit(("", "", parts.path, parts.query, ""))
     return relative if urljoin(base, relative) == url else url
+
+
+def given(upload_url: str) -> str:
+    """The address under which an upload that somebody else made is known here: its origin, and a mark of the rest.
+
+    The rest is a capability: who has it may write. The mark is a fragment, which no request ever carries.
+    """
+    parts = urlsplit(upload_url)
+    mark = hashlib.blake2b(upload_url.encode(), digest_size=8).hexdigest()
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "/", "", mark))
+
+
+def is_given(address: str) -> bool:
+    """Whether an address is one of `given`."""
+    return bool(urlsplit(address).fragment)
 
 
 def with_path(endpoint: str, name: str) -> str:

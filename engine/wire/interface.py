@@ -10,11 +10,13 @@ by any worker. The contract:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..faults import Refused
 from ..model import Limits, Standing, WireName
 from . import single, tus
+from .hosts import published_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +71,11 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TusWire:
-    """Lanes as tus uploads. The server `joins` several into one, and `defers` lengths, where it says so."""
+    """Lanes as tus uploads. The server `joins` several into one, and `defers` lengths, where it says so.
+
+    Without a creation URL there is one upload, made by somebody else, and no other can be made. `request_bytes` is the
+    size that the caller wants every append to have; `metadata` goes along with what we say of an upload ourselves.
+    """
 
     creation_url: str
     filename: str
@@ -78,6 +84,8 @@ class TusWire:
     checksum_algorithm: str | None = None
     joins: bool = False
     defers: bool = False
+    request_bytes: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> WireName:
@@ -86,8 +94,14 @@ class TusWire:
 
     @property
     def limits(self) -> Limits:
-        """No limit of the protocol's own; a checksummed request stays small."""
-        return Limits(max_bytes=MAX_CHECKSUMMED_BYTES) if self.checksum_algorithm else Limits()
+        """What the caller wants, else what the server publishes; a checksummed request stays small."""
+        if self.request_bytes is not None:
+            return Limits(exact_bytes=self.request_bytes)
+        published = published_limits(self.creation_url)
+        if self.checksum_algorithm and published.exact_bytes is None:
+            most_bytes = published.max_bytes or MAX_CHECKSUMMED_BYTES
+            return replace(published, max_bytes=min(most_bytes, MAX_CHECKSUMMED_BYTES))
+        return published
 
     @property
     def resumable(self) -> bool:
@@ -96,6 +110,8 @@ class TusWire:
 
     def create(self, lane: Lane, size_bytes: int | None) -> Conversation[Created | None]:
         """POST to the creation URL. The key names the lane's generation: a server that knows keys makes it once."""
+        if not self.creation_url:
+            raise Refused("it is not there as it was given, and no other can be made in its place", 0)
         return (
             yield from tus.create(
                 self.creation_url,
@@ -103,6 +119,7 @@ class TusWire:
                 filename=self.filename,
                 media_type=self.media_type,
                 partial=lane.partial,
+                extra_metadata=self.metadata,
                 headers=self._key(f"{lane.index}.{lane.generation}"),
             )
         )
@@ -116,6 +133,7 @@ class TusWire:
                 tuple(map(_url, lanes)),
                 filename=self.filename,
                 media_type=self.media_type,
+                extra_metadata=self.metadata,
                 headers=self._key(f"join.{generations}.{count}"),
             )
         )

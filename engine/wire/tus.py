@@ -189,6 +189,7 @@ def append(
     Raises:
         Conflict: the server's offset is another.
         Corrupted: the checksum did not hold; the server kept nothing of this payload.
+        Nonsense: a success without an offset, of which the server knows nothing when it is asked.
         Fault: anything else that is not a success.
     """
     extra: list[tuple[str, str]] = []
@@ -203,6 +204,10 @@ def append(
         Body(span=span),
         reply_wait_s=LONG_REPLY_WAIT_S,
     )
+    if response.ok and not response.is_page and "upload-offset" not in response.headers:
+        found = yield from locate(url, headers=headers)  # a success that does not say of how much
+        if found.offset_bytes > offset_bytes or not span.size_bytes:
+            return found
     return _standing(response, "an append to the upload")
 
 

@@ -176,6 +176,8 @@ def test_a_key_in_a_file_that_others_can_read(shell: Shell, tmp_path: Path, mode
         ("endpoint = 7", "endpoint"),
         ('recipe = "mp3"', "recipe"),
         ('retry_for_s = "long"', "retry_for_s"),
+        ('request_size = "6 potatoes"', "request_size"),
+        ("request_size = 0", "request_size"),
         ('api_key_command = "pass speech"', "api_key_command"),
     ],
 )
@@ -312,6 +314,25 @@ def test_a_header_that_cannot_be_sent(shell: Shell, header: str) -> None:
     done = shell.run("send", "talk.mp4", "--to", "http://127.0.0.1:9/", "--header", header)
     assert done.returncode == 1
     assert "write it as 'Name: value'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--metadata", "no-equals-sign"), "write it as KEY=VALUE"),
+        (("--metadata", "two words=x"), "write it as KEY=VALUE"),
+        (("--metadata", "filename=other.ogg"), "filename is told anyway"),
+        (("--request-size", "6 potatoes"), "write 6MiB, 50MB or 1048576"),
+        (("--request-size", "0"), "write 6MiB, 50MB or 1048576"),
+        (("--request-size", "17MiB", "--checksum"), "With checksums a request has at most 16777216 bytes"),
+        (("--upload-url", "http://127.0.0.1:9/files/u"), "to a creation URL or to an upload URL"),
+    ],
+)
+def test_a_delivery_that_cannot_be_asked_for(shell: Shell, words: tuple[str, ...], said: str) -> None:
+    """It is refused before anything is done."""
+    done = shell.run("send", "talk.mp4", "--to", "http://127.0.0.1:9/", *words)
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 def test_its_version(shell: Shell) -> None:

@@ -282,9 +282,21 @@ class TestAppend:
         assert "ERR_LOCKED: file locked" in caught.value.message
 
     def test_success_without_an_offset(self) -> None:
-        """A middlebox that swallows a PATCH with 200 has not stored it."""
+        """A middlebox that swallows a PATCH with 200 has not stored it: the upload stands where it stood."""
+        talk = Talk(tus.append(UPLOAD, SPAN, 1000)).reply(200)
+        assert (talk.request.method, talk.request.url) == ("HEAD", UPLOAD)
         with pytest.raises(Nonsense):
-            Talk(tus.append(UPLOAD, SPAN, 1000)).reply(200)
+            talk.reply(200, upload_offset="1000")
+
+    def test_success_that_only_a_question_proves(self) -> None:
+        """A server that answers 204 and no more is asked at once how much it took."""
+        talk = Talk(tus.append(UPLOAD, SPAN, 1000)).reply(204)
+        assert talk.reply(200, upload_offset="5000", upload_length="9000").result == Standing(5000, 9000)
+
+    def test_a_page_is_no_success(self) -> None:
+        """A captive portal's 200 is not looked into further."""
+        with pytest.raises(Nonsense):
+            Talk(tus.append(UPLOAD, SPAN, 1000)).reply(200, b"<p>welcome", content_type="text/html")
 
 
 class TestTerminate:
