@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from tests.interop import clients, servers
 from tests.interop.clients import CLIENTS, Circumstance
 from tests.interop.servers import SCENARIOS, SERVERS, Outcome
+from tests.personalities.manners import PERSONALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.personalities.server import Personality
 
 _INTRODUCTION = """\
 # Strangers
@@ -44,11 +47,19 @@ The same in the other direction. ✓ means: the service compared the digests of 
 the job's bytes equal the file's, and no more was sent twice than was in flight. An empty cell: not a thing this client
 can do at all (it keeps no URL for another run) or not another case.
 """
+_PERSONALITIES = """\
+## Servers that cannot be had here
+
+Mimicked by a server of our own that shares no code with the program (`tests/personalities`), after their documentation
+and, for tusd, its source; and single bad manners that have been met. With each of them `speechstream send` delivers
+13 MB: exit code 0, one upload of the right bytes, and the key seen by no other host. The options are what a person must
+add; the sizes that Cloudflare and Supabase publish are known for their own addresses and need none there.
+"""
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_INTRODUCTION, *_server_section(), *_client_section()])
+    return "\n".join([_INTRODUCTION, *_server_section(), *_client_section(), *_personality_section()])
 
 
 def _server_section() -> Iterator[str]:
@@ -85,6 +96,22 @@ def _client_section() -> Iterator[str]:
             ([client.usage, *("✓" if one in client.goes_through else "" for one in circumstances)] for client in group),
         )
         yield f"To bear with: {'; '.join(clients.QUIRKS[name])}.\n"
+
+
+def _personality_section() -> Iterator[str]:
+    yield _PERSONALITIES
+    yield _table(
+        ["", "what it does", "options"],
+        (
+            [kind.mimics or "a manner", _first_sentence(kind), f"`{' '.join(kind.options)}`" if kind.options else ""]
+            for kind in PERSONALITIES
+        ),
+    ).rstrip()
+    yield ""
+
+
+def _first_sentence(kind: type[Personality]) -> str:
+    return " ".join((kind.__doc__ or "").split()).rstrip(".")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
