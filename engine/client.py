@@ -312,20 +312,20 @@ class Client:
         done = await self._run(job, JobState.COMPLETED)
         if done.processing_id is None or done.transcription is None:
             raise ServiceError(f"Job {done.id} is {done.state} and has no transcript")
-        return Transcript(done.id, done.processing_id, done.transcription, done.source)
+        return Transcript(done.id, done.processing_id, done.transcription, done.source, done.proof)
 
     async def _to_receipt(self, job: JobRecord) -> Receipt:
         done = await self._run(job, JobState.PROCESSING)
         if done.processing_id is None:
             raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")
-        return Receipt(done.id, done.processing_id, done.source)
+        return Receipt(done.id, done.processing_id, done.source, done.proof)
 
     async def _to_delivery(self, job: JobRecord, wishes: pipeline.Wishes | None = None) -> Delivery:
         done = await self._run(job, JobState.COMPLETED, wishes)
         if done.result_url is None:
             raise ServiceError(f"Job {done.id} is {done.state} and delivered nothing")
         url = Secret(_without_login(done.result_url.reveal()))
-        return Delivery(done.id, url, done.source, done.identity.size_bytes)
+        return Delivery(done.id, url, done.source, done.identity.size_bytes, done.proof)
 
     async def _run(self, job: JobRecord, goal: JobState, wishes: pipeline.Wishes | None = None) -> JobRecord:
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))

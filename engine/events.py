@@ -111,7 +111,10 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """The end line: what the transfer cost, over all runs."""
+    """The end line: what the transfer cost, over all runs, and what is known of the bytes that arrived.
+
+    `proof` is `verified by server` or `length only`.
+    """
 
     job_id: str
     size_bytes: int
@@ -119,6 +122,7 @@ class Transferred:
     retries: int
     waited_s: float
     rate_bytes_s: float | None
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)

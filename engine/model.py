@@ -137,7 +137,8 @@ class Lane:
 
     `acked_bytes` is the server's word. `offered_bytes` is the furthest byte ever handed to the network,
     committed before it is sent: a server that claims more was written to by somebody else. `deferred` while the
-    server has not been told where the lane ends; `partial` when it is only good for being joined with others.
+    server has not been told where the lane ends; `partial` when it is only good for being joined with others; `checked`
+    when every acknowledged byte came in an append that the server had a checksum for, and said yes to.
     """
 
     index: int
@@ -150,6 +151,7 @@ class Lane:
     expires_at: float | None = None
     deferred: bool = False
     partial: bool = False
+    checked: bool = False
 
     @property
     def remaining(self) -> Span:
@@ -222,18 +224,22 @@ class JobRecord:
     result_url: Secret | None = field(default=None, repr=False)
     joined_url: Secret | None = field(default=None, repr=False)
     join_count: int = 0
+    proof: Proof | None = None
+    uploaded_at: float | None = None
+    completed_at: float | None = None
     failure: str | None = None
     tally: Tally = Tally()
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What the caller came for."""
+    """What the caller came for. `proof` is None where another machine sent it."""
 
     job_id: str
     processing_id: str
     text: str
     source: str
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +249,7 @@ class Receipt:
     job_id: str
     processing_id: str
     source: str
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +260,7 @@ class Delivery:
     url: Secret
     source: str
     size_bytes: int
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

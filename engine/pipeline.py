@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import preparing
 from .core.job import FINAL, Stage, after_upload, next_stage
+from .core.proof import proof_of_delivery
 from .errors import (
     DigestMismatch,
     InternalError,
@@ -25,7 +26,7 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
-from .model import JobKind, JobState
+from .model import JobKind, JobState, Proof
 from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
@@ -176,10 +177,7 @@ class JobRun:
         if processing_id is not None:
             return self._submitted(self._manifest.job(job.id), processing_id)
         if job.kind is JobKind.DELIVERY:
-            await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
-            job = self._manifest.move(job.id, after_upload(job.kind), result_url=await self._uploaded_as(job))
-            self._tell_cost(job)
-            return job
+            return await self._deliver(self._manifest.job(job.id))
         return self._manifest.move(job.id, after_upload(job.kind))
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
@@ -197,6 +195,22 @@ class JobRun:
             persistence=persistence,
             open_artifact=lambda: self._open(job, artifact),
         ).carry()
+
+    async def _deliver(self, job: JobRecord) -> JobRecord:
+        """The bytes are where they were to go: nobody will submit them, so this is the end."""
+        await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
+        await self._digests(job, _artifact(job), _plan(job))  # the receipt's, when the file may be gone
+        now = self._crew.clock.wall()
+        job = self._manifest.move(
+            job.id,
+            after_upload(job.kind),
+            result_url=await self._uploaded_as(job),
+            proof=proof_of_delivery(self._manifest.lanes(job)),
+            uploaded_at=now,
+            completed_at=now,
+        )
+        self._tell_cost(job)
+        return job
 
     async def _uploaded_as(self, job: JobRecord) -> Secret:
         """The address of the whole upload: the one that joins the lanes, or the only lane's."""
@@ -229,7 +243,13 @@ class JobRun:
         if isinstance(answer, Lost):
             await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
             return self._relapse(job, answer)
-        job = self._manifest.move(job.id, JobState.PROCESSING, processing_id=answer)
+        job = self._manifest.move(
+            job.id,
+            JobState.PROCESSING,
+            processing_id=answer,
+            proof=Proof.VERIFIED,  # whoever takes a submission has compared its digests with the bytes
+            uploaded_at=self._crew.clock.wall(),
+        )
         return self._submitted(job, answer)
 
     async def _digests(self, job: JobRecord, artifact: ArtifactRecord, plan: Plan) -> tuple[bytes, ...]:
@@ -296,7 +316,8 @@ class JobRun:
         except JobFailed as error:
             self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
-        return self._manifest.move(job.id, JobState.COMPLETED, transcription=text)
+        now = self._crew.clock.wall()
+        return self._manifest.move(job.id, JobState.COMPLETED, transcription=text, completed_at=now)
 
     # -- shared ----------------------------------------------------------------------------------
 
@@ -323,7 +344,8 @@ class JobRun:
         tally, size_bytes = job.tally, _artifact(job).size_bytes
         rate = size_bytes / tally.sending_s if tally.sending_s > 0 else None
         again = max(0, tally.sent_bytes - size_bytes)
-        self._emit(Transferred(job.id, size_bytes, again, tally.retries, tally.waited_s, rate))
+        proof = str(job.proof or Proof.LENGTH)
+        self._emit(Transferred(job.id, size_bytes, again, tally.retries, tally.waited_s, rate, proof))
 
 
 def _artifact(job: JobRecord) -> ArtifactRecord:

@@ -14,11 +14,11 @@ import anyio.to_thread
 
 from . import preparing
 from .core.plan import make_plan
-from .core.proof import Comparison, Verdict, proof_of
+from .core.proof import Comparison, Verdict
 from .core.receipt import Content, Times, WrittenReceipt
 from .errors import RecordingError, UserError
 from .events import Checked
-from .model import JobKind, JobState, Plan, Span
+from .model import JobKind, JobState, Plan, Proof, Span
 from .runtime.artifact import digest_of_parts
 from .runtime.proving import compare, part_digests, size_of
 
@@ -108,8 +108,8 @@ async def make_receipt(
     recording, missing = (sent, None) if artifact.is_source else await _recording_content(job, emit)
     times = Times(
         made_at=job.created_at,
-        uploaded_at=None,
-        completed_at=job.updated_at if job.state is JobState.COMPLETED else None,
+        uploaded_at=job.uploaded_at,
+        completed_at=job.completed_at,
         written_at=now,
     )
     receipt = WrittenReceipt(
@@ -119,7 +119,7 @@ async def make_receipt(
         processing_id=job.processing_id,
         endpoint=job.endpoint,
         recipe=artifact.recipe,
-        proof=str(proof_of(job)),
+        proof=str(job.proof or Proof.LENGTH),
         times=times,
         artifact=sent,
         recording=recording,

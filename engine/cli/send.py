@@ -87,7 +87,13 @@ def send(options: Common, file: Path, **given: Unpack[Destination]) -> None:
     url = delivery.url.reveal()
     if options.json:
         print_json(
-            {"job_id": delivery.job_id, "url": url, "size_bytes": delivery.size_bytes, "source": delivery.source}
+            {
+                "job_id": delivery.job_id,
+                "url": url,
+                "size_bytes": delivery.size_bytes,
+                "source": delivery.source,
+                "proof": delivery.proof,
+            }
         )
     else:
         click.echo(url)

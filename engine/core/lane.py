@@ -143,6 +143,7 @@ def created(state: LaneState, url: Secret | None, expires_at: float | None, *, d
         generation=lane.generation + 1,
         expires_at=expires_at,
         deferred=deferred,
+        checked=True,
     )
     warning = "the server no longer has the upload; its bytes are sent again" if lane.acked_bytes else None
     return replace(state, lane=fresh, doubt=Doubt.NONE, refusals=0, absences=0, furthest_bytes=0, warning=warning)
@@ -160,11 +161,14 @@ def located(state: LaneState, standing: Standing) -> LaneState:
     if standing.offset_bytes < lane.acked_bytes:
         lost = lane.acked_bytes - standing.offset_bytes
         warning = f"the server no longer has {lost} bytes that it had acknowledged; they are sent again"
-    return replace(_reached(state, standing), doubt=Doubt.NONE, absences=0, warning=warning)
+    told_of_more = standing.offset_bytes > lane.acked_bytes  # by nobody who said that it had compared them
+    return replace(_reached(state, standing, checked=not told_of_more), doubt=Doubt.NONE, absences=0, warning=warning)
 
 
-def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
-    """The server took (some of) an append; its offset says how much.
+def appended(state: LaneState, step: Append, standing: Standing, *, checked: bool = False) -> LaneState:
+    """The server took (some of) an append; its offset says how much. `checked` where it had a checksum for it.
+
+    A checksum covers a whole append: whoever keeps a part of one has compared nothing.
 
     Raises:
         ServiceError: it keeps calling appends a success of which it takes nothing.
@@ -173,7 +177,8 @@ def appended(state: LaneState, step: Append, standing: Standing) -> LaneState:
     taken = step.offset_bytes < standing.offset_bytes <= end or (standing.offset_bytes == end == step.offset_bytes)
     told = replace(state, lane=replace(state.lane, deferred=state.lane.deferred and step.declare_bytes is None))
     if taken and _distrust(told.lane, standing) is None:
-        return replace(_reached(told, standing), doubt=Doubt.NONE, warning=None)
+        compared = (checked and standing.offset_bytes == end) or not step.span.size_bytes
+        return replace(_reached(told, standing, checked=compared), doubt=Doubt.NONE, warning=None)
     if state.refusals + 1 >= MAX_REFUSALS:
         raise ServiceError(
             f"The server calls the same append a success {MAX_REFUSALS} times and keeps none of it",
@@ -237,7 +242,7 @@ def _distrust(lane: Lane, standing: Standing) -> str | None:
     return None
 
 
-def _reached(state: LaneState, standing: Standing) -> LaneState:
+def _reached(state: LaneState, standing: Standing, *, checked: bool) -> LaneState:
     expires_at = state.lane.expires_at if standing.expires_at is None else standing.expires_at
     return replace(
         state,
@@ -246,6 +251,7 @@ def _reached(state: LaneState, standing: Standing) -> LaneState:
             acked_bytes=standing.offset_bytes,
             expires_at=expires_at,
             deferred=state.lane.deferred and standing.length_bytes is None,
+            checked=state.lane.checked and checked,
         ),
         refusals=0 if standing.offset_bytes > state.furthest_bytes else state.refusals,
         furthest_bytes=max(state.furthest_bytes, standing.offset_bytes),

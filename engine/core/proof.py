@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ..model import JobKind, Proof, Span, WireName
+from ..model import Proof, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..model import JobRecord, Plan
+    from ..model import Lane, Plan
 
 
 class Verdict(StrEnum):
@@ -77,7 +77,9 @@ def _joined(spans: Iterable[Span]) -> Iterator[Span]:
         yield open_span
 
 
-def proof_of(job: JobRecord) -> Proof:
-    """What a finished transfer proved: a submission by reference is only taken where the server's digests are ours."""
-    submitted = job.kind is JobKind.TRANSCRIPTION and job.wire is WireName.TUS and job.processing_id is not None
-    return Proof.VERIFIED if submitted else Proof.LENGTH
+def proof_of_delivery(lanes: Sequence[Lane]) -> Proof:
+    """What a delivery proved: a server that was given checksums for all of one upload has compared it.
+
+    Of an upload that it joined from several it has compared the pieces, and nobody the whole.
+    """
+    return Proof.VERIFIED if len(lanes) == 1 and lanes[0].checked else Proof.LENGTH

@@ -71,8 +71,8 @@ def _transferred(event: Transferred) -> str:
     rate = "" if event.rate_bytes_s is None else f" at {size(event.rate_bytes_s)}/s"
     retries = f"{event.retries} {'retry' if event.retries == 1 else 'retries'}"
     return (
-        f"uploaded {size(event.size_bytes)}{rate}; sent again {size(event.sent_again_bytes)}, {retries}, "
-        f"waited {duration(event.waited_s)}"
+        f"uploaded {size(event.size_bytes)}{rate}, {event.proof}; "
+        f"sent again {size(event.sent_again_bytes)}, {retries}, waited {duration(event.waited_s)}"
     )
 
 

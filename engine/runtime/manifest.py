@@ -313,7 +313,7 @@ class Manifest:
 
     def _put_lane(self, job_id: str, lane: Lane) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             lane_values(job_id, lane, self._seal),
         )
 

@@ -16,6 +16,7 @@ from ..model import (
     JobState,
     Lane,
     Plan,
+    Proof,
     SourceIdentity,
     Span,
     Tally,
@@ -81,6 +82,9 @@ def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobR
         result_url=address("result_url"),
         joined_url=address("joined_url"),
         join_count=row["join_count"],
+        proof=None if row["proof"] is None else Proof(row["proof"]),
+        uploaded_at=row["uploaded_at"],
+        completed_at=row["completed_at"],
         failure=row["failure"],
         tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
     )
@@ -99,6 +103,7 @@ def lane_of(row: sqlite3.Row, seal: Seal) -> Lane:
         expires_at=row["expires_at"],
         deferred=bool(row["deferred"]),
         partial=bool(row["partial"]),
+        checked=bool(row["checked"]),
     )
 
 
@@ -108,6 +113,7 @@ def lane_values(job_id: str, lane: Lane, seal: Seal) -> tuple[Value, ...]:
         job_id, lane.index, lane.span.start, lane.span.stop, lane.created,
         None if lane.url is None else seal.close(lane.url),
         lane.acked_bytes, lane.offered_bytes, lane.generation, lane.expires_at, lane.deferred, lane.partial,
+        lane.checked,
     )  # fmt: skip
 
 

@@ -78,6 +78,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE job ADD COLUMN joined_url BLOB;                      -- sealed; of the upload that joins the lanes
     ALTER TABLE job ADD COLUMN join_count INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE lane ADD COLUMN checked INTEGER NOT NULL DEFAULT 0;  -- the server compared all it acknowledged
+    ALTER TABLE job ADD COLUMN proof TEXT;
+    ALTER TABLE job ADD COLUMN uploaded_at REAL;
+    ALTER TABLE job ADD COLUMN completed_at REAL;
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

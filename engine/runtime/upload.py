@@ -20,7 +20,7 @@ from ..core.pacing import RequestSize
 from ..errors import AmbiguousUpload, UploadRefused
 from ..events import Warned
 from ..faults import Busy, Fault, Gone, Interrupted, Nonsense, ServerTrouble, TooLarge
-from ..model import JobState, Tally
+from ..model import JobState, Proof, Tally
 from ..redaction import Secret
 from ..wire.address import relative_to, resolve
 from ..wire.tus import Checksum
@@ -150,7 +150,7 @@ class LaneUpload:
         if standing.processing_id is not None:
             return policy.appended(state, step, standing), standing.processing_id
         self.file.check()
-        before, state = state, policy.appended(state, step, standing)
+        before, state = state, policy.appended(state, step, standing, checked=checksum is not None)
         self._commit(state)
         self._size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
         self._refill(before, state)
@@ -180,7 +180,14 @@ class LaneUpload:
             watch = Watch(on_sent, self._before_final_byte)
             standing = await self.line.converse(conversation, self.hasher, watch)
             if standing.processing_id is not None:
-                self.manifest.move(self.job.id, JobState.PROCESSING, processing_id=standing.processing_id)
+                self.manifest.move(
+                    self.job.id,
+                    JobState.PROCESSING,
+                    processing_id=standing.processing_id,
+                    proof=Proof.LENGTH,
+                    uploaded_at=self._clock.wall(),
+                )
+                self.manifest.save_digests(self.job.id, self.hasher.taken())
         return standing, self._clock.monotonic() - started_s
 
     async def _after(self, fault: Fault, state: LaneState, step: Create | Locate | Append) -> LaneState:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
+import hashlib
 import itertools
 import logging
 import os
@@ -26,15 +28,16 @@ from engine.errors import (
     ServiceError,
     UploadRefused,
 )
-from engine.events import Warned
+from engine.events import Transferred, Warned, as_dict
 from engine.model import JobKind, JobState, WireName
+from engine.progress.sentences import sentence
 from engine.runtime.manifest import Manifest
 from tests.engine.world import Events, FakeClock
 from tests.faults.recording import write_wav
 from tests.faults.scripted import TEXT, Asked, Moment, ScriptedService, Strike, reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from engine.model import JobRecord
@@ -55,11 +58,16 @@ class House:
 
     @asynccontextmanager
     async def client(
-        self, *, recipe: str = "as-is", api_key: str | None = "sk-key-of-the-house"
+        self, *, recipe: str = "as-is", api_key: str | None = "sk-key-of-the-house", checksum: bool = False
     ) -> AsyncIterator[Client]:
         """One run."""
         client = Client(
-            endpoint=self.service.endpoint, api_key=api_key, state_dir=self.state, recipe=recipe, clock=self.clock
+            endpoint=self.service.endpoint,
+            api_key=api_key,
+            state_dir=self.state,
+            recipe=recipe,
+            checksum=checksum,
+            clock=self.clock,
         )
         client.listen(self.told.append)
         async with client:
@@ -182,6 +190,62 @@ class TestAsIs:
                 await client.send(house.recording, f"{house.service.endpoint}/uploads")
         job = house.job()
         assert (job.kind, job.state) == (JobKind.DELIVERY, JobState.UPLOADING)
+
+
+def checking(asked: Asked) -> bytes | None:
+    """A server with the checksum extension, which looks at every append."""
+    if asked.method == "OPTIONS":
+        offered = {"Tus-Version": "1.0.0", "Tus-Extension": "creation,checksum", "Tus-Checksum-Algorithm": "sha1"}
+        return reply(204, offered)
+    if asked.route == PATCH:
+        algorithm, _, value = asked.headers["upload-checksum"].partition(" ")
+        assert algorithm == "sha1"
+        if base64.b64decode(value) != hashlib.sha1(asked.body, usedforsecurity=False).digest():
+            return reply(460)
+    return None
+
+
+class TestProof:
+    async def proved(self, house: House, run: Callable[[Client], Awaitable[object]]) -> str:
+        """What the end line, the result and the record say: always the same."""
+        async with house.client() as client:
+            result = await run(client)
+        (told,) = house.told.of(Transferred)
+        assert isinstance(told, Transferred)
+        assert told.proof == house.job().proof == getattr(result, "proof", None)
+        assert f", {told.proof}; sent again" in (sentence(told) or "")
+        assert as_dict(told)["proof"] == told.proof
+        assert house.job().uploaded_at is not None
+        return told.proof
+
+    async def test_a_submission_by_reference_is_verified(self, house: House) -> None:
+        """The service answers it only when its bytes have our digests."""
+        assert await self.proved(house, lambda client: client.upload(house.recording)) == "verified by server"
+
+    async def test_the_documented_call_is_not(self, house: House) -> None:
+        """It carries no digest; those of the parts are kept all the same, for the receipt."""
+        house.service.replying = refusing("OPTIONS /v1/uploads", 404)
+        assert await self.proved(house, lambda client: client.transcribe(house.recording)) == "length only"
+        with Manifest(house.state) as manifest:
+            assert len(manifest.digests(house.job().id)) == 1
+
+    @pytest.mark.parametrize(("checksum", "proof"), [(True, "verified by server"), (False, "length only")])
+    async def test_a_delivery_is_as_good_as_its_checksums(self, house: House, checksum: bool, proof: str) -> None:  # noqa: FBT001 - a column
+        """With the checksum extension on every append the server has compared all of it."""
+        house.service.replying = checking if checksum else lambda _: None
+        to = f"{house.service.endpoint}/uploads"
+        async with house.client(checksum=checksum) as client:
+            assert (await client.send(house.recording, to)).proof == proof
+
+    @pytest.mark.parametrize("moment", [Moment.LOST, Moment.MID_BODY])
+    async def test_bytes_that_only_an_offset_speaks_for_are_not_verified(self, house: House, moment: Moment) -> None:
+        """The answer to a checksummed append is lost, and the server has kept some of it: it may have kept anything."""
+        house.service.replying = checking
+        house.service._strike = Strike(3, moment)
+        async with house.client(checksum=True) as client:
+            delivery = await client.send(house.recording, f"{house.service.endpoint}/uploads")
+        assert delivery.proof == "length only"
+        assert [bytes(upload.content) for upload in house.service.uploads.values()] == [CONTENT]
 
 
 class TestDisk:

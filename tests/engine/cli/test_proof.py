@@ -196,7 +196,8 @@ def test_a_receipt_is_what_its_page_says(shell: Shell, service: ScriptedService,
             jsonschema.validate({key: value for key, value in receipt.items() if key != name}, schema())
     assert receipt["state"] == "completed"
     assert receipt["proof"] == "verified by server"
-    assert receipt["times"]["completed"] is not None
+    times = receipt["times"]
+    assert times["made"] < times["uploaded"] < times["completed"] < times["written"]
     assert receipt["artifact"] == receipt["recording"]
     assert not any(secret in done.stdout for secret in [*service.uploads, "sk-of-the-shell"])
 
