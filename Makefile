@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+SEEDS ?= 100
+FIRST ?= 1
 
-.PHONY: help demo test lint format faults wheel-test clean
+.PHONY: help demo test lint format faults chaos wheel-test clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +35,10 @@ format: $(VENV)/.test ## Put the code into its standard form
 faults: $(VENV)/.test ## Kill client and service again and again over a 2 GB upload, and judge the result
 	$(BIN)/python -m tests.faults.kills --size 2G --kills 10
 	$(BIN)/python -m tests.faults.kills --size 2G --kills 0 --server-kills 5
+
+chaos: $(VENV)/.test ## Drive the command through SEEDS scenarios drawn from seeds (make chaos SEEDS=1000)
+	@mkdir -p build
+	$(BIN)/python -m tests.faults.chaos --first $(FIRST) --seeds $(SEEDS) --jobs $(WORKERS) > build/chaos.jsonl
 
 wheel-test: $(VENV)/.test ## Build the wheel, install it into an empty environment, and do the main job from there
 	.ci/wheel-test $(BIN)/python

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.faults.chaos.weather import Moment, Spell, draw_fault, draw_moment, draw_spells, tell_fault
+from tests.faults.chaos.weather import Moment, Spell, draw_fault, draw_moment, draw_spells, tell_fault, tell_line
 from tests.faults.plan import Fault, Plan
 
 _KIB: Final = 1 << 10
@@ -89,9 +89,8 @@ class Life:
     edit: Edit | None = None
 
     def __str__(self) -> str:
-        at_most = "" if self.plan.at_most is None else f" (at most {self.plan.at_most})"
-        told = tell_fault(self.plan.otherwise)
-        said = [f"{told}{at_most}"] if told else []
+        told, breaks = tell_fault(self.plan.otherwise), self.plan.at_most
+        said = [f"{told} ({breaks} x)" if breaks else told] if told else []
         said += [str(one) for one in (*self.spells, self.restart, *self.jumps, self.blow) if one is not None]
         if self.edit:
             said.append(f"then {self.edit}")
@@ -121,7 +120,7 @@ class Scenario:
     def __str__(self) -> str:
         how = f"{self.command} {self.size_bytes:,} B by {self.wire} in {self.lanes}"
         checksum = " with checksums" if self.checksum else ""
-        link = tell_fault(self.link)
+        link = tell_line(self.link)
         lives = "; ".join(f"{number}: {life}" for number, life in enumerate(self.lives, start=1))
         return f"seed {self.seed}: {how}{checksum}{f' over {link}' if link else ''} | {lives}"
 

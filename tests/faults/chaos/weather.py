@@ -92,7 +92,9 @@ def draw_fault(chance: random.Random, size_bytes: int, link: Fault, *, resumable
     fault = link
     for kind in chance.sample(kinds, chance.choices((0, 1, 2), (40, 45, 15))[0]):
         fault = kind(chance, size_bytes, fault)
-    return fault, chance.choice((1, 1, 2, 4) if resumable else (1, 1, 2))
+    limits = (fault.cut_up_after_bytes, fault.cut_down_after_bytes, fault.black_hole_after_bytes)
+    breaks = any(limit is not None for limit in limits)
+    return fault, chance.choice((1, 1, 2, 4) if resumable else (1, 1, 2)) if breaks else None
 
 
 def _where(chance: random.Random) -> str:
@@ -138,13 +140,16 @@ def _replay(chance: random.Random, size_bytes: int, fault: Fault) -> Fault:
     return replace(fault, replay_after_s=chance.choice((0.0, 0.01, 0.1, 0.7)))
 
 
+def tell_line(line: Fault) -> str:
+    """The line's speed and delay in a few words; nothing for neither."""
+    rate = f"{line.rate_bytes_per_s / 1e6:.3g} MB/s " if line.rate_bytes_per_s else ""
+    delay = f"{line.delay_s * 1000:.0f} ms" if line.delay_s else ""
+    return (rate + delay).strip()
+
+
 def tell_fault(fault: Fault) -> str:
-    """The fault in a few words; nothing for none."""
+    """The fault in a few words, beyond the line's speed and delay; nothing for none."""
     said = []
-    if fault.rate_bytes_per_s:
-        said.append(f"{fault.rate_bytes_per_s / 1e6:.2g} MB/s")
-    if fault.delay_s:
-        said.append(f"{fault.delay_s * 1000:.0f} ms")
     if fault.cut_up_after_bytes is not None:
         said.append(f"{fault.cut_by} after {fault.cut_up_after_bytes:,} B up")
     if fault.cut_down_after_bytes is not None:
