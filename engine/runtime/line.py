@@ -204,6 +204,8 @@ def _fault(error: Exception, all_sent: bool) -> Fault:  # noqa: FBT001 - the one
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
         if roots and all(_is_offline(root) for root in roots):
             return Offline(f"there is no network ({what})")
+        if roots and isinstance(roots[-1], ssl.SSLCertVerificationError):
+            return Unreachable(f"the server's certificate cannot be trusted ({scrub(roots[-1].verify_message)})")
         return Unreachable(f"the server cannot be reached ({what})")
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return Interrupted("the connection fell silent", sent_all=all_sent)
