@@ -12,8 +12,9 @@ import anyio
 from . import config, ending, pipeline, preparing
 from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
-from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError
+from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened
+from .intake import DEFAULT_IDLE_S, Source
 from .model import MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
@@ -107,7 +108,7 @@ class Client:
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
         manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes), request_bytes)
-        self._wishes = pipeline.Wishes(manner, repeat_ambiguous)
+        self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous)
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._new = new
@@ -164,6 +165,39 @@ class Client:
             SpeechStreamError: as `transcribe`.
         """
         return await self._to_receipt(await self.open(recording))
+
+    async def upload_growing(self, recording: str | os.PathLike[str], *, idle_s: float = DEFAULT_IDLE_S) -> Receipt:
+        """The processing_id of a recording that is still being written: uploaded while it grows.
+
+        It has ended when it has not grown for `idle_s` seconds. It is sent as it is.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        self._require_as_is("a recording that grows")
+        job, added = await self._recordings.growing_job_of(recording, self._required_endpoint())
+        self._announce(job, resumed=not added)
+        return await self._to_receipt(job, Source(idle_s=idle_s))
+
+    async def upload_pipe(self, descriptor: int, *, name: str = "stdin") -> Receipt:
+        """The processing_id of what comes through a pipe: uploaded as it is, while it comes.
+
+        What has come is kept: after an interruption, `resume` uploads it. `name` is the file name the service is told.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        self._require_as_is("a pipe")
+        job = await self._recordings.piped_job(name, self._required_endpoint())
+        self._announce(job, resumed=False)
+        return await self._to_receipt(job, Source(descriptor))
+
+    def _require_as_is(self, what: str) -> None:
+        if self._recipe not in {preparing.AUTO, preparing.AS_IS}:
+            raise UserError(
+                f"With {what} there is no recipe but as-is: preparing needs the whole recording",
+                hint="leave `--recipe` out, or upload the recording when it is finished",
+            )
 
     async def send(
         self,
@@ -314,8 +348,9 @@ class Client:
             raise ServiceError(f"Job {done.id} is {done.state} and has no transcript")
         return Transcript(done.id, done.processing_id, done.transcription, done.source, done.proof)
 
-    async def _to_receipt(self, job: JobRecord) -> Receipt:
-        done = await self._run(job, JobState.PROCESSING)
+    async def _to_receipt(self, job: JobRecord, source: Source | None = None) -> Receipt:
+        wishes = None if source is None else replace(self._wishes, source=source)
+        done = await self._run(job, JobState.PROCESSING, wishes)
         if done.processing_id is None:
             raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")
         return Receipt(done.id, done.processing_id, done.source, done.proof)

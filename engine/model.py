@@ -122,13 +122,15 @@ class Plan:
 class Standing:
     """Where the server says a lane is (bytes from the lane's start).
 
-    `processing_id` is set only by a wire whose last reply also creates the job.
+    `deferred` when it says that it has not been told the length. `processing_id` is set only by a wire whose last reply
+    also creates the job.
     """
 
     offset_bytes: int
     length_bytes: int | None = None
     expires_at: float | None = None
     processing_id: str | None = None
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
+from .intake import Source, intake_of
 from .model import JobKind, JobState, Proof
 from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
@@ -35,7 +36,7 @@ from .runtime.polling import until_done
 from .runtime.submission import Lost, Why, submit
 from .runtime.turns import Turns
 from .runtime.upload import ambiguous
-from .uploading import Manner, Uploading
+from .uploading import Manner, Uploading, together
 from .wire.address import resolve, with_path
 from .wire.service import Submission
 
@@ -57,6 +58,7 @@ class Wishes:
     """What the caller asked for beyond the recording itself."""
 
     manner: Manner = field(default_factory=Manner)
+    source: Source = field(default_factory=Source)
     repeat_ambiguous: bool = False
     goal: JobState = JobState.COMPLETED
     creation_url: str | None = None
@@ -148,6 +150,9 @@ class JobRun:
     async def _prepare(self, job: JobRecord) -> JobRecord:
         if job.state is JobState.NEW:
             job = self._manifest.move(job.id, JobState.PREPARING)
+        if preparing.grows(job):
+            artifact, reason = preparing.growing(job)
+            return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
         await preparing.require_unchanged(job)
         try:
             artifact, reason = await preparing.prepare(job, self._spool, self._emit)
@@ -161,7 +166,8 @@ class JobRun:
 
     async def _upload(self, job: JobRecord) -> JobRecord:
         artifact = _artifact(job)
-        if not artifact.is_source and not is_whole(self._spool / artifact.path, artifact.size_bytes):
+        if not self._is_here(artifact):
+            preparing.require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer here; it is made and sent again"))
             return self._manifest.prepare_again(job.id)
         persistence = self._persistence(job)
@@ -169,6 +175,10 @@ class JobRun:
             processing_id = await self._carry(job, persistence)
         except KeyRejected as error:
             raise _for_delivery(error, job) from error
+        except RecordingError as error:
+            if error.reason == "Empty":  # a pipe that nothing came through
+                self._manifest.move(job.id, JobState.FAILED, failure=error.message)
+            raise
         except UploadRefused:
             self._manifest.forget_capabilities(with_path(await self._base_url(job), "uploads"))  # it may offer less now
             raise
@@ -183,9 +193,7 @@ class JobRun:
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
         """Bring the artifact to the server. A wire whose last reply makes the job gives its processing_id."""
         artifact = _artifact(job)
-        if artifact.is_source:
-            await preparing.require_unchanged(job)
-        return await Uploading(
+        uploading = Uploading(
             job=job,
             artifact=artifact,
             base_url=await self._base_url(job),
@@ -193,13 +201,31 @@ class JobRun:
             crew=self._crew,
             turns=await self._turns(job),
             persistence=persistence,
-            open_artifact=lambda: self._open(job, artifact),
-        ).carry()
+            open_artifact=self._open,
+        )
+        if artifact.growing:
+            return await self._carry_growing(uploading)
+        if artifact.is_source:
+            await preparing.require_unchanged(job)
+        return await uploading.carry()
+
+    async def _carry_growing(self, uploading: Uploading) -> str | None:
+        job, artifact = uploading.job, uploading.artifact
+        intake = intake_of(job, artifact, self._spool, self._wishes.source, self._crew)
+        intake.begin()
+        uploading.growth, uploading.end = intake.growth, intake.end
+        async with together() as tasks:
+            tasks.start_soon(intake.run)
+            try:
+                return await uploading.carry()
+            except SpeechStreamError as error:
+                await intake.outlast(error)
+                raise
 
     async def _deliver(self, job: JobRecord) -> JobRecord:
         """The bytes are where they were to go: nobody will submit them, so this is the end."""
         await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
-        await self._digests(job, _artifact(job), _plan(job))  # the receipt's, when the file may be gone
+        await self._digests(job, _plan(job))  # the receipt's, when the file may be gone
         now = self._crew.clock.wall()
         job = self._manifest.move(
             job.id,
@@ -225,7 +251,7 @@ class JobRun:
     async def _submit(self, job: JobRecord) -> JobRecord:
         artifact, plan = _artifact(job), _plan(job)
         base_url = await self._base_url(job)
-        digests = await self._digests(job, artifact, plan)
+        digests = await self._digests(job, plan)
         submission = Submission(
             upload=await self._uploaded_as(job),
             size_bytes=artifact.size_bytes,
@@ -252,12 +278,12 @@ class JobRun:
         )
         return self._submitted(job, answer)
 
-    async def _digests(self, job: JobRecord, artifact: ArtifactRecord, plan: Plan) -> tuple[bytes, ...]:
+    async def _digests(self, job: JobRecord, plan: Plan) -> tuple[bytes, ...]:
         """All digests; the artifact is only needed for those that a kill took away."""
         known = self._manifest.digests(job.id)
         if len(known) == plan.part_count:
             return tuple(known[index] for index in range(plan.part_count))
-        with self._open(job, artifact) as file:
+        with self._open(job) as file:
             file.check()
             hasher = PartHasher(file, plan, known)
             digests = await hasher.complete()
@@ -335,10 +361,16 @@ class JobRun:
         crew = self._crew
         return Persistence(job.id, crew.clock, crew.exchanger.brake, self._emit, crew.policy)
 
-    def _open(self, job: JobRecord, artifact: ArtifactRecord) -> ArtifactFile:
-        if artifact.is_source:
-            return ArtifactFile(Path(artifact.path), artifact.size_bytes, unchanged=job.identity)
-        return ArtifactFile(self._spool / artifact.path, artifact.size_bytes)
+    def _is_here(self, artifact: ArtifactRecord) -> bool:
+        if artifact.is_source or artifact.growing:
+            return True
+        return is_whole(self._spool / artifact.path, artifact.size_bytes)
+
+    def _open(self, job: JobRecord) -> ArtifactFile:
+        artifact = _artifact(job)
+        path = Path(artifact.path) if artifact.is_source else self._spool / artifact.path
+        unchanged = job.identity if artifact.is_source and not artifact.growing else None
+        return ArtifactFile(path, artifact.size_bytes, unchanged=unchanged, growing=artifact.growing)
 
     def _tell_cost(self, job: JobRecord) -> None:
         tally, size_bytes = job.tally, _artifact(job).size_bytes

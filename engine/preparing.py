@@ -5,6 +5,8 @@ from __future__ import annotations
 import mimetypes
 import os
 import shutil
+import stat
+import uuid
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -33,6 +35,61 @@ if TYPE_CHECKING:
 
 AS_IS: Final = "as-is"
 AUTO: Final = "auto"
+_GROWING: Final = "growing"
+_PIPE: Final = "pipe:"
+_SPOOLED: Final = "input"
+
+
+def of_pipe() -> SourceIdentity:
+    """Who a recording is that comes through a pipe: nobody whom another run could meet again."""
+    return SourceIdentity(device=0, inode=0, size_bytes=0, mtime_ns=0, fingerprint=f"{_PIPE}{uuid.uuid4().hex}")
+
+
+def of_growing(source: Path) -> SourceIdentity:
+    """Who a recording is that is still being written: the file itself, whatever is in it.
+
+    Raises:
+        RecordingError: it is missing, or not a regular file.
+    """
+    try:
+        facts = source.stat()
+    except OSError as error:
+        raise RecordingError(f"{source} cannot be followed: {error.strerror}", reason="Unreadable") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise RecordingError(
+            f"{source} is not a file that grows", hint="for a pipe: `speechstream upload -`", reason="NotRegular"
+        )
+    return SourceIdentity(facts.st_dev, facts.st_ino, size_bytes=0, mtime_ns=0, fingerprint=_GROWING)
+
+
+def grows(job: JobRecord) -> bool:
+    """Whether the recording's end is not known yet."""
+    return job.identity.fingerprint == _GROWING or (
+        job.identity.fingerprint.startswith(_PIPE) and not job.identity.size_bytes
+    )
+
+
+def require_repeatable(job: JobRecord) -> None:
+    """Make sure that a lost artifact can be made again.
+
+    Raises:
+        RecordingError: it was all that there was of the recording.
+    """
+    if job.identity.fingerprint.startswith(_PIPE):
+        raise RecordingError(
+            f"What came through the pipe for job {job.id} is no longer in the state folder",
+            hint=f"put the folder back, then `speechstream resume {job.id}`",
+            reason="Unreadable",
+        )
+
+
+def growing(job: JobRecord) -> tuple[ArtifactRecord, str]:
+    """The artifact of a recording that grows: its own bytes as they come."""
+    name, followed = Path(job.source).name, job.identity.fingerprint == _GROWING
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    path = job.source if followed else _SPOOLED
+    record = ArtifactRecord(path, 0, media_type, name, AS_IS, is_source=followed, growing=True)
+    return record, "as-is: sent while it is being " + ("recorded" if followed else "read from standard input")
 
 
 async def identify(source: Path) -> SourceIdentity:
@@ -48,6 +105,14 @@ async def identify(source: Path) -> SourceIdentity:
     except preprocess.PreprocessError as error:
         raise translated(error) from error
     return SourceIdentity(found.device, found.inode, found.size_bytes, found.mtime_ns, found.fingerprint)
+
+
+async def identify_if_any(source: Path) -> SourceIdentity | None:
+    """Who the recording is, or None while it is empty or being written to."""
+    try:
+        return await identify(source)
+    except RecordingError:
+        return None
 
 
 async def require_unchanged(job: JobRecord) -> None:

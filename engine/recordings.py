@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +21,7 @@ from .wire.address import origin
 if TYPE_CHECKING:
     import os
 
+    from .model import SourceIdentity
     from .runtime.crew import Crew
 
 _ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads like something else
@@ -43,7 +44,7 @@ class Recordings:
             SpeechStreamError: the recording cannot be used, has a job with another recipe, or there is no key.
         """
         crew, source = self.crew, _absolute(recording)
-        job = await self._draft(source, kind, endpoint, wish)
+        job = self._draft(source, await preparing.identify(source), kind, endpoint, wish)
         found, added = None if self.new else crew.manifest.find(job), False
         if found is None:
             if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
@@ -69,14 +70,43 @@ class Recordings:
             except UserError as error:
                 emit(Warned(new.id, error.message))
 
-    async def _draft(self, source: Path, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
+    async def growing_job_of(self, recording: str | os.PathLike[str], endpoint: str) -> tuple[JobRecord, bool]:
+        """The job of a recording that is still being written, or of that same recording since it ended.
+
+        Raises:
+            SpeechStreamError: as `job_of`.
+        """
+        crew, source = self.crew, _absolute(recording)
+        identity = preparing.of_growing(source)
+        job = self._draft(source, identity, JobKind.TRANSCRIPTION, endpoint, preparing.AS_IS)
+        if not self.new and crew.manifest.find(job) is None:
+            ended = await preparing.identify_if_any(source)
+            found = None if ended is None else crew.manifest.find(replace(job, identity=ended))
+            if found is not None:
+                return found, False
+        if endpoint != LOCAL:
+            await crew.access.base_url(endpoint)
+        return crew.manifest.find_or_add(job, new=self.new)
+
+    async def piped_job(self, name: str, endpoint: str) -> JobRecord:
+        """A job for what comes through a pipe, of which nothing has come yet. `name` is what the service is told.
+
+        Raises:
+            SpeechStreamError: there is no key.
+        """
+        if endpoint != LOCAL:
+            await self.crew.access.base_url(endpoint)
+        job = self._draft(Path(name), preparing.of_pipe(), JobKind.TRANSCRIPTION, endpoint, preparing.AS_IS)
+        return self.crew.manifest.find_or_add(job, new=True)[0]
+
+    def _draft(self, source: Path, identity: SourceIdentity, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
         now = self.crew.clock.wall()
         return JobRecord(
             id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
             kind=kind,
             state=JobState.NEW,
             source=str(source),
-            identity=await preparing.identify(source),
+            identity=identity,
             wish=wish,
             endpoint=endpoint,
             idempotency_key=str(uuid.uuid4()),

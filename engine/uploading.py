@@ -20,21 +20,21 @@ from .model import OPEN_END, JobKind, Lane, Plan, Span
 from .redaction import Secret
 from .runtime.artifact import PartHasher
 from .runtime.meter import Meter
-from .runtime.supply import SEALED
+from .runtime.supply import Sealed
 from .runtime.upload import LaneUpload
 from .wire import tus
 from .wire.address import relative_to, resolve
 from .wire.interface import TusWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from .model import ArtifactRecord, JobRecord
     from .runtime.artifact import ArtifactFile
     from .runtime.crew import Crew
     from .runtime.manifest import Manifest
     from .runtime.persist import Persistence
-    from .runtime.supply import Supply
+    from .runtime.supply import Growth, Supply
     from .runtime.turns import Turns
     from .wire.interface import Wire
     from .wire.message import Conversation
@@ -64,7 +64,11 @@ class Manner:
 
 @dataclass(slots=True)
 class Uploading:
-    """One upload of one job, from wherever it stands. `supply` says how much of the artifact there is already."""
+    """One upload of one job, from wherever it stands.
+
+    An artifact that is still being written has a `growth`, whose `end` commits where it ended: it returns the job and
+    the artifact as they are from then on.
+    """
 
     job: JobRecord
     artifact: ArtifactRecord
@@ -73,8 +77,9 @@ class Uploading:
     crew: Crew
     turns: Turns
     persistence: Persistence
-    open_artifact: Callable[[], ArtifactFile]
-    supply: Supply = SEALED
+    open_artifact: Callable[[JobRecord], ArtifactFile]
+    growth: Growth | None = None
+    end: Callable[[], Awaitable[JobRecord]] | None = None
 
     async def carry(self) -> str | None:
         """Bring the whole artifact to the server. Returns a processing_id where the wire's last reply has one.
@@ -83,14 +88,20 @@ class Uploading:
             SpeechStreamError: what cannot be gone on from; all that was acknowledged is kept.
         """
         wire = await self._choose()
+        if self.growth is not None and not (isinstance(wire, TusWire) and wire.defers):
+            await self._ended()  # lanes without a length are not for this server
         lanes = self._planned(wire)
         refusals = 0
         while True:
             doubted = [lane for lane in lanes if refusals or not lane.complete]  # a refused join casts doubt on all
-            if doubted or self.artifact.growing:
+            if doubted or self.growth or lanes[-1].span.stop < self._supply.stop:
                 processing_id = await self._bring(wire, lanes, doubted)
                 if processing_id is not None:
                     return processing_id
+                if self.growth is not None:
+                    await self._ended()
+                    lanes = self._manifest.lanes(self.job)
+                    continue
                 lanes = self._manifest.lanes(self.job)
             if not isinstance(wire, TusWire) or not lanes[0].partial or await self._joined(wire, lanes):
                 return None
@@ -102,6 +113,18 @@ class Uploading:
     @property
     def _manifest(self) -> Manifest:
         return self.crew.manifest
+
+    @property
+    def _supply(self) -> Supply:
+        return self.growth or Sealed(self.artifact.size_bytes)
+
+    async def _ended(self) -> None:
+        if self.end is None:
+            raise InternalError(f"job {self.job.id} grows and has no end")
+        self.job = await self.end()
+        if self.job.artifact is None:
+            raise InternalError(f"job {self.job.id} has ended without an artifact")
+        self.artifact, self.growth = self.job.artifact, None
 
     def _warn(self, message: str) -> None:
         self.crew.emit(Warned(self.job.id, message))
@@ -127,13 +150,14 @@ class Uploading:
 
     def _plan(self, wire: Wire, *, partial: bool) -> list[Lane]:
         """Plan anew. A growing artifact gets its further lanes as it grows."""
-        if self.artifact.growing:
+        if self.growth is not None:
             plan = Plan(OPEN_PART_SIZE_BYTES, 0, (open_lane(0) if partial else Span(0, OPEN_END),))
         else:
             size_bytes = self.artifact.size_bytes
             plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.lanes) if partial else 1)
             partial = len(plan.lanes) > 1
-        lanes = [Lane(index, span, partial=partial) for index, span in enumerate(plan.lanes)]
+        generation = max([self.job.join_count, *(lane.generation + 1 for lane in self._manifest.lanes(self.job))])
+        lanes = [Lane(index, span, generation=generation, partial=partial) for index, span in enumerate(plan.lanes)]
         if self.manner.upload_url is not None:
             url = Secret(relative_to(self.base_url, self.manner.upload_url.reveal()))
             lanes = [replace(lanes[0], created=True, url=url, offered_bytes=lanes[0].span.size_bytes)]
@@ -147,12 +171,14 @@ class Uploading:
         plan = self.job.plan
         if plan is None:
             raise InternalError(f"job {self.job.id} is uploaded without a plan")
-        crew, job = self.crew, self.job
-        meter = Meter(job.id, self.artifact.size_bytes, crew.clock, crew.emit)
+        if self.growth is not None:
+            plan = replace(plan, total_bytes=OPEN_END)
+        crew, job, supply = self.crew, self.job, self._supply
+        meter = Meter(job.id, supply, crew.clock, crew.emit)
         for lane in lanes:
             meter.known(lane.index, lane.acked_bytes)
         found: list[str] = []
-        queue, turn = self._in_turn(lanes, doubted), anyio.Lock()
+        queue, turn = self._in_turn(lanes, doubted, supply), anyio.Lock()
         known = self._manifest.digests(job.id)
 
         async def next_lane() -> Lane | None:
@@ -174,14 +200,14 @@ class Uploading:
                         turns=self.turns,
                         emit=crew.emit,
                         meter=meter,
-                        supply=self.supply,
+                        supply=supply,
                     )
                     follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
                     _, processing_id = await upload.run(lane, submission_follows=follows)
                     if processing_id is not None:
                         found.append(processing_id)
 
-        with self.open_artifact() as file:
+        with self.open_artifact(job) as file:
             file.check()
             async with together() as tasks:
                 for _ in range(self._workers(lanes, doubted)):
@@ -191,16 +217,17 @@ class Uploading:
     def _workers(self, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> int:
         if not lanes[0].partial:
             return 1
-        return self.manner.lanes if self.artifact.growing else min(self.manner.lanes, len(doubted))
+        more = self.growth is not None or lanes[-1].span.stop < self._supply.stop
+        return self.manner.lanes if more else min(self.manner.lanes, len(doubted))
 
-    async def _in_turn(self, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> AsyncIterator[Lane]:
+    async def _in_turn(self, lanes: Sequence[Lane], doubted: Sequence[Lane], supply: Supply) -> AsyncIterator[Lane]:
         """The lanes in doubt, then those that a growing artifact comes to need."""
         for lane in doubted:
             yield lane
         index, stop = len(lanes), lanes[-1].span.stop
-        while self.artifact.growing and stop < OPEN_END:
-            await self.supply.wait_beyond(stop)
-            if self.supply.stop <= stop:
+        while stop < OPEN_END:
+            await supply.wait_beyond(stop)
+            if supply.stop <= stop:
                 return  # it ended before
             lane = Lane(index, open_lane(index), partial=True)
             self._manifest.save_lane(self.job.id, lane)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .growing import Growing, growing_options
 from .options import Common, common, recipe_option
 
 if TYPE_CHECKING:
@@ -29,15 +30,27 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is printed and written.",
 )
+@growing_options
 @common("service", "transfer", "wire", "new", "output")
-def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, form: str) -> None:
-    """Upload each FILE, wait for its transcript, and print it.
+def transcribe(  # noqa: PLR0913 - click's: one argument an option
+    options: Common,
+    files: tuple[Path, ...],
+    *,
+    output: Path | None,
+    form: str,
+    follow: bool,
+    idle_s: float,
+    name: str | None,
+) -> None:
+    """Upload each FILE, wait for its transcript, and print it. With - for FILE, standard input is the recording.
 
     May be repeated after any interruption: a recording makes one job, and a transcript already had is printed again.
     """
     from .batch import each
     from .results import as_json, print_heading, print_transcript, require_writable, transcript_path, write_atomically
 
+    manner = Growing(follow, idle_s, name)
+    manner.require_one(files)
     in_json = options.json or form == "json"
     suffix = ".json" if in_json else ".txt"
     if output is not None:
@@ -55,10 +68,7 @@ def transcribe(options: Common, files: tuple[Path, ...], output: Path | None, fo
             text = document if in_json else transcript.text
             write_atomically(transcript_path(output, transcript.source, suffix), f"{text}\n")
 
-    async def upload(client: Client, file: Path) -> Receipt:
-        return await client.upload(file)
-
     async def wait(client: Client, receipt: Receipt) -> Transcript:
         return await client.wait(receipt.job_id)
 
-    each(options, files, upload, wait, show)
+    each(options, files, manner.upload, wait, show)

@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .growing import Growing, growing_options
 from .options import Common, common, recipe_option
 
 if TYPE_CHECKING:
-    from ..client import Client
     from ..model import Receipt
 
 
 @click.command(epilog="Example: speechstream upload lecture-1.mov lecture-2.mov")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @recipe_option()
+@growing_options
 @common("service", "transfer", "wire", "new", "output")
-def upload(options: Common, files: tuple[Path, ...]) -> None:
+def upload(options: Common, files: tuple[Path, ...], *, follow: bool, idle_s: float, name: str | None) -> None:
     """Upload each FILE and print its processing_id, one a line.
 
-    `speechstream wait` gets the transcript later.
+    `speechstream wait` gets the transcript later. With - for FILE, standard input is uploaded while it comes; what
+    has come is kept, and sent by `speechstream resume` after an interruption.
     """
     from .batch import as_it_is, each
     from .results import print_json
+
+    manner = Growing(follow, idle_s, name)
+    manner.require_one(files)
 
     def show(receipt: Receipt) -> None:
         if options.json:
@@ -33,7 +38,4 @@ def upload(options: Common, files: tuple[Path, ...]) -> None:
         else:
             click.echo(receipt.processing_id)
 
-    async def transfer(client: Client, file: Path) -> Receipt:
-        return await client.upload(file)
-
-    each(options, files, transfer, as_it_is, show)
+    each(options, files, manner.upload, as_it_is, show)

@@ -250,7 +250,7 @@ def _reached(state: LaneState, standing: Standing, *, checked: bool) -> LaneStat
             state.lane,
             acked_bytes=standing.offset_bytes,
             expires_at=expires_at,
-            deferred=state.lane.deferred and standing.length_bytes is None,
+            deferred=standing.deferred or (state.lane.deferred and standing.length_bytes is None),
             checked=state.lane.checked and checked,
         ),
         refusals=0 if standing.offset_bytes > state.furthest_bytes else state.refusals,

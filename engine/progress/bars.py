@@ -113,6 +113,7 @@ class Bars:
             )
         elif event.acked_bytes > bar.n:
             self._end("state", event.job_id)
+        bar.total = event.total_bytes
         unconfirmed = f"{size(event.unconfirmed_bytes)} on the way" if event.unconfirmed_bytes else ""
         bar.set_postfix_str(unconfirmed, refresh=False)
         if event.acked_bytes > bar.n:

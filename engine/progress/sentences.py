@@ -41,7 +41,7 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each e
         case Decided():
             return event.reason
         case Sealed():
-            return f"prepared: {size(event.size_bytes)} to send instead of {size(event.source_bytes)}"
+            return _sealed(event)
         case Waiting():
             return f"waiting {duration(event.seconds)}: {event.reason}"
         case Warned():
@@ -65,6 +65,12 @@ def _opened(event: Opened) -> str:
     if event.done:
         return f"{name}: already done as job {event.job_id}"
     return f"{name}: {'going on with' if event.resumed else 'new'} job {event.job_id}"
+
+
+def _sealed(event: Sealed) -> str:
+    if event.size_bytes == event.source_bytes:
+        return f"the recording has ended: {size(event.size_bytes)}"
+    return f"prepared: {size(event.size_bytes)} to send instead of {size(event.source_bytes)}"
 
 
 def _transferred(event: Transferred) -> str:

@@ -22,13 +22,17 @@ _HASH_PIECE_BYTES: Final = 4 << 20
 class ArtifactFile:
     """The artifact, open for reading at any offset. Use as a context manager.
 
-    `unchanged`, given for an artifact that is the recording itself, is what the open file must still be.
+    `unchanged`, given for an artifact that is the recording itself, is what the open file must still be. One that is
+    `growing` has no size yet, and must only never become shorter.
     """
 
-    def __init__(self, path: Path, size_bytes: int, *, unchanged: SourceIdentity | None = None) -> None:
+    def __init__(
+        self, path: Path, size_bytes: int, *, unchanged: SourceIdentity | None = None, growing: bool = False
+    ) -> None:
         self.path = path
         self.size_bytes = size_bytes
         self._unchanged = unchanged
+        self._growing = growing
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -51,6 +55,9 @@ class ArtifactFile:
             RecordingChanged: size or time of change differ.
         """
         facts = os.fstat(self._descriptor)
+        if self._growing and facts.st_size >= self.size_bytes:
+            self.size_bytes = facts.st_size
+            return
         if facts.st_size != self.size_bytes:
             raise RecordingChanged(
                 f"{self.path} has {facts.st_size} bytes, and had {self.size_bytes} when its upload began",
@@ -164,6 +171,23 @@ class PartHasher:
             )
         if before is None:
             self._known[index] = self.fresh[index] = digest
+
+
+def changed_parts(file: ArtifactFile, plan: Plan, known: Mapping[int, bytes]) -> list[int]:
+    """Which parts of `known` digests have other bytes on the disk now. Blocks for as long as reading them takes.
+
+    Raises:
+        RecordingError: the disk does not give them.
+        RecordingChanged: the file ends before them.
+    """
+    return [index for index, digest in sorted(known.items()) if _digest(file, plan.part(index)) != digest]
+
+
+def _digest(file: ArtifactFile, part: Span) -> bytes:
+    state = xxhash.xxh3_128()
+    for start in range(part.start, part.stop, _HASH_PIECE_BYTES):
+        state.update(file.read_now(start, min(_HASH_PIECE_BYTES, part.stop - start)))
+    return state.digest()
 
 
 def digest_of_parts(digests: tuple[bytes, ...]) -> bytes:

@@ -26,7 +26,7 @@ from .sealing import Seal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from ..core.pacing import RateLimit
@@ -142,10 +142,12 @@ class Manifest:
             job = self.job(job_id)
             if not may_move(job.state, JobState.PREPARING):
                 raise InternalError(f"job {job_id} cannot be prepared again from {job.state}")
+            used = self._db.execute("SELECT MAX(generation) + 1 FROM lane WHERE job = ?", (job_id,)).fetchone()[0]
             for table in ("lane", "part"):
                 self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job_id,))  # noqa: S608 - ours
             forgotten = dict.fromkeys(("artifact", "part_size_bytes", "wire", "joined_url"))
-            self._update(job_id, {"state": str(JobState.PREPARING), **forgotten})
+            count = max(job.join_count, used or 0)  # no key of a lane that was may be met again
+            self._update(job_id, {"state": str(JobState.PREPARING), "join_count": count, **forgotten})
         return self.job(job_id)
 
     def outdated(self, job: JobRecord) -> list[str]:
@@ -230,6 +232,18 @@ class Manifest:
             self._update(job_id, {"part_size_bytes": plan.part_size_bytes, "wire": str(wire), "joined_url": None})
             for lane in lanes:
                 self._put_lane(job_id, lane)
+        return self.job(job_id)
+
+    def begin_again(self, job_id: str, lanes: Iterable[Lane], parts: Iterable[int] = ()) -> JobRecord:
+        """These lanes are worth nothing any more, nor are the digests of these parts: both are made anew."""
+        with self._transaction():
+            for lane in lanes:
+                self._put_lane(job_id, replace(lane, created=False, deferred=False, acked_bytes=0, offered_bytes=0))
+            self._db.executemany(
+                "DELETE FROM part WHERE job = ? AND number = ?", [(job_id, number) for number in parts]
+            )
+            count = self.job(job_id).join_count + 1
+            self._update(job_id, {"joined_url": None, "join_count": count})
         return self.job(job_id)
 
     def save_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..events import Event
     from .clock import Clock
+    from .supply import Supply
 
 _REPORT_EVERY_S: Final = 0.1
 
@@ -21,11 +22,11 @@ _REPORT_EVERY_S: Final = 0.1
 class Meter:
     """One upload's progress. What was told once is never taken back, whatever a server loses.
 
-    `total_bytes` grows with an artifact that does.
+    The total is what there is to send so far: it grows with an artifact that does.
     """
 
     job_id: str
-    total_bytes: int
+    supply: Supply
     clock: Clock
     emit: Callable[[Event], None]
     _acked: dict[int, int] = field(default_factory=dict)
@@ -58,8 +59,8 @@ class Meter:
         acked = sum(self._acked.values())
         self._shown_bytes = max(self._shown_bytes, acked)
         unconfirmed = max(0, acked + sum(self._unconfirmed.values()) - self._shown_bytes)
-        room = self.total_bytes - self._shown_bytes
-        self.emit(Uploaded(self.job_id, self._shown_bytes, self.total_bytes, min(unconfirmed, room)))
+        total = max(self.supply.stop, self._shown_bytes)
+        self.emit(Uploaded(self.job_id, self._shown_bytes, total, min(unconfirmed, total - self._shown_bytes)))
 
     @contextmanager
     def sending(self) -> Iterator[None]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ..model import OPEN_END
+import anyio
+
+if TYPE_CHECKING:
+    from .clock import Clock
+
+WORTH_SENDING_BYTES: Final = 256 << 10  # a request for less costs more in round trips than it brings
+WORTH_WAITING_S: Final = 1.0  # after which less than that goes as well: it is safer there than here
 
 
 class Supply(Protocol):
@@ -22,15 +29,59 @@ class Supply(Protocol):
         """Return when there is something worth sending beyond `offset`, or the artifact has ended."""
 
 
-class _Sealed:
-    """An artifact that is all there: wherever lanes end, they end."""
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An artifact that is all there."""
 
-    stop = OPEN_END
-    ended = True
+    stop: int
+
+    @property
+    def ended(self) -> bool:
+        """Yes."""
+        return True
 
     async def wait_beyond(self, offset: int) -> None:
-        """Nothing is ever missing."""
-        raise ValueError(f"a sealed artifact has nothing beyond {offset} to wait for")
+        """Nothing more will come."""
 
 
-SEALED: Final[Supply] = _Sealed()
+@dataclass(slots=True)
+class Growth:
+    """An artifact that somebody is still writing."""
+
+    clock: Clock
+    stop: int = 0
+    ended: bool = False
+    _moved: anyio.Event = field(default_factory=anyio.Event)
+    _ended: anyio.Event = field(default_factory=anyio.Event)
+
+    def reached(self, stop: int) -> None:
+        """Bytes below `stop` are there for good."""
+        if stop > self.stop:
+            self.stop = stop
+            self._wake()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self.ended = True
+        self._ended.set()
+        self._wake()
+
+    async def wait_for_end(self) -> None:
+        """Return when nothing more will come."""
+        await self._ended.wait()
+
+    async def wait_beyond(self, offset: int) -> None:
+        """Return when there is something worth sending beyond `offset`, or the artifact has ended."""
+        while not self.ended and self.stop <= offset:
+            await self._moved.wait()
+        deadline_s = self.clock.monotonic() + WORTH_WAITING_S
+        while not self.ended and self.stop - offset < WORTH_SENDING_BYTES:
+            left_s = deadline_s - self.clock.monotonic()
+            if left_s <= 0:
+                return
+            with anyio.move_on_after(left_s):
+                await self._moved.wait()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()

@@ -25,7 +25,6 @@ from ..redaction import Secret
 from ..wire.address import relative_to, resolve
 from ..wire.tus import Checksum
 from .exchange import Watch
-from .supply import SEALED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +65,7 @@ class LaneUpload:
     turns: Turns
     emit: Callable[[Event], None]
     meter: Meter
-    supply: Supply = SEALED
+    supply: Supply
     _size: RequestSize = field(init=False)
     _uncommitted_bytes: int = 0  # sent since the last commit, which carries the cost along
 

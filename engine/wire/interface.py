@@ -109,9 +109,13 @@ class TusWire:
         return True
 
     def create(self, lane: Lane, size_bytes: int | None) -> Conversation[Created | None]:
-        """POST to the creation URL. The key names the lane's generation: a server that knows keys makes it once."""
+        """POST to the creation URL. The key names all that is said of the lane: a server that knows keys makes it once.
+
+        Asked again after a kill, the same lane may have a length that it had not: that is another request.
+        """
         if not self.creation_url:
             raise Refused("it is not there as it was given, and no other can be made in its place", 0)
+        kind = f"{'partial' if lane.partial else 'whole'}.{'open' if size_bytes is None else size_bytes}"
         return (
             yield from tus.create(
                 self.creation_url,
@@ -120,7 +124,7 @@ class TusWire:
                 media_type=self.media_type,
                 partial=lane.partial,
                 extra_metadata=self.metadata,
-                headers=self._key(f"{lane.index}.{lane.generation}"),
+                headers=self._key(f"{lane.index}.{lane.generation}.{kind}"),
             )
         )
 

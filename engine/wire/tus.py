@@ -272,7 +272,9 @@ def _standing(response: Response, doing: str) -> Standing:
     offset = non_negative(response.headers, "upload-offset")
     if offset is None:
         raise Nonsense(f"the server answered {response.status} to {doing} without an Upload-Offset")
-    return Standing(offset, non_negative(response.headers, "upload-length"), _expiry(response))
+    length = non_negative(response.headers, "upload-length")
+    deferred = length is None and response.headers.get("upload-defer-length") == "1"
+    return Standing(offset, length, _expiry(response), deferred=deferred)
 
 
 def _expiry(response: Response) -> float | None:

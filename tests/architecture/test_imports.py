@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"recordings"},
     {"progress", "pipeline", "ending", "proving"},
     {"uploading"},
-    {"choosing"},
+    {"choosing", "intake"},
     {"preparing", "runtime"},
     {"core", "wire"},
     {"model", "events", "faults", "redaction", "config"},

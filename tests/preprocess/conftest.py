@@ -103,7 +103,7 @@ def prepared(ffmpeg: Ffmpeg, tmp_path: Path, known: dict[tuple[Path, int], Media
         into: Path | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> Artifact:
-        key = path, path.stat().st_mtime_ns  # noqa: ASYNC240 -- nobody waits
+        key = path, path.stat().st_mtime_ns
         if key not in known:
             known[key] = await probe(path)
         info = known[key]

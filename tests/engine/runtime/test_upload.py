@@ -20,6 +20,7 @@ from engine.runtime.exchange import Exchanger
 from engine.runtime.manifest import Manifest
 from engine.runtime.meter import Meter
 from engine.runtime.persist import Persistence
+from engine.runtime.supply import Sealed
 from engine.runtime.turns import Turns
 from engine.runtime.upload import LaneUpload
 from engine.wire.interface import SingleWire, TusWire
@@ -147,7 +148,8 @@ class Desk:
                     persistence=Persistence(JOB.id, self.clock, exchanger.brake, self.told.append, RetryPolicy()),
                     turns=Turns(manifest, self.clock, self.told.append, "account"),
                     emit=self.told.append,
-                    meter=Meter(JOB.id, len(CONTENT), self.clock, self.told.append),
+                    meter=Meter(JOB.id, Sealed(len(CONTENT)), self.clock, self.told.append),
+                    supply=Sealed(len(CONTENT)),
                 )
         await exchanger.aclose()
 
