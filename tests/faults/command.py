@@ -41,6 +41,7 @@ class Command:
 
     Attributes:
         program: what is run with the arguments.
+        listens: whether its stdin is a pipe.
         events: what `--progress json` has said so far.
         complaints: the other lines of stderr.
         peak_kib: the largest resident set that `sample` has seen.
@@ -50,6 +51,7 @@ class Command:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     program: tuple[str | Path, ...] = (PROGRAM,)
+    listens: bool = False
     events: list[dict[str, object]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     peak_kib: int = 0
@@ -62,6 +64,7 @@ class Command:
         self.process = subprocess.Popen(
             [*self.program, *self.arguments],
             env=dict(self.environment),
+            stdin=subprocess.PIPE if self.listens else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

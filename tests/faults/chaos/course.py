@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.faults.chaos.recorder import Recorder
 from tests.faults.chaos.scenario import Life
 from tests.faults.chaos.watching import Deed, Watch
 from tests.faults.command import Command, environment
@@ -30,6 +33,7 @@ _STARTING_S: Final = 2.0  # of the service, on a busy machine
 _CALM_LIVES: Final = 4  # after the disturbed ones; the first should do
 _SETTLED_GLANCES: Final = 5
 _EDIT_BYTES: Final = 1000
+_IDLE_S: Final = 3.0  # far more than the recorder ever pauses
 _STORM_S: Final = 0.1  # the oldest that a connection gets in one
 _HALF: Final = 0.5
 _IN_FLIGHT_BYTES: Final = 4 << 20  # what the buffers of two sockets and a proxy can hold when a connection dies
@@ -79,6 +83,8 @@ class Course:
     """One recording's way to the service under everything its scenario holds.
 
     Attributes:
+        recording: what the command is given, if that is a file.
+        expected: a file that holds what has to arrive.
         runs: every run of the command so far; the last one repeats a finished work.
         injected: what was done, by name.
         secrets: ids of uploads, which only their owner may know.
@@ -87,6 +93,7 @@ class Course:
 
     scenario: Scenario
     recording: Path
+    expected: Path
     state: Path
     service: Service
     proxy: FaultProxy
@@ -95,12 +102,24 @@ class Course:
     secrets: set[str] = field(default_factory=set)
     found_by_a_person: str | None = None
     left_bytes: int = 0
+    _recorder: Recorder = field(init=False)
     _dead_until_s: float = 0.0
     _threads: list[threading.Thread] = field(default_factory=list)
     _known_connections: int = 0
 
+    def __post_init__(self) -> None:
+        self._recorder = Recorder(self.expected, self.scenario.spoken_s)
+
     def drive(self) -> None:
         """Run the command through all its lives, then in calm, until its work is done; then once more."""
+        if self.scenario.source == "followed":
+            self._recorder.into_file(self.recording, header_last=self.scenario.seed % 2 == 0)
+        try:
+            self._drive()
+        finally:
+            self._recorder.join()
+
+    def _drive(self) -> None:
         calm = Life(Plan(otherwise=self.scenario.link))
         for life in (*self.scenario.lives, *[calm] * _CALM_LIVES):
             run = self._live(life)
@@ -122,12 +141,16 @@ class Course:
 
     def _live(self, life: Life) -> Run:
         self.proxy.plan = life.plan
-        self.left_bytes = self.recording.stat().st_size - self._acked_bytes()
+        self.left_bytes = self.expected.stat().st_size - self._acked_bytes()
         with self._command(life) as command:
+            if isinstance(command.process.stdin, io.TextIOWrapper):
+                self._recorder.into_pipe(command.process.stdin.buffer)
             watch = Watch(self, command, life)
             watch.to_the_end()
             code, printed = command.finish()
         self._let_go()
+        if self.scenario.source == "pipe":
+            self._keep_what_came()
         up_bytes, allowed_bytes = self._take_in(life)
         run = Run(
             words=command.arguments,
@@ -146,21 +169,39 @@ class Course:
         return run
 
     def _command(self, life: Life) -> Command:
-        scenario, endpoint = self.scenario, f"http://127.0.0.1:{self.proxy.port}/v1"
-        words: list[str] = [scenario.command, str(self.recording)]
-        if scenario.command == "send":
-            words += ["--to", f"{endpoint}/uploads"]
-        else:
-            words += ["--recipe", "as-is", "--wire", scenario.wire]
-        words += ["--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
-        last = self.runs[-1] if self.runs else None
-        if last is not None and last.is_ambiguous and self.found_by_a_person is None:
-            words = ["resume", _job_of(last), "--on-ambiguous", "retry"]
+        words = self._words()
         jumps = [[jump.at_s, jump.wall_s, jump.boot_s] for jump in life.jumps]
         self.count("clock jump", len(jumps))
         program = (sys.executable, _LAUNCHER, json.dumps(jumps))
+        endpoint = f"http://127.0.0.1:{self.proxy.port}/v1"
         given = environment(self.state, endpoint) | {"TMPDIR": str(self.state.parent / "tmp")}
-        return Command((*words, "--json", "--progress", "json"), given, program)
+        arguments = (*words, "--json", "--progress", "json")
+        return Command(arguments, given, program, listens="-" in words)
+
+    def _words(self) -> list[str]:
+        """What a person types who wants the work done, knowing how the last run went."""
+        scenario, last = self.scenario, self.runs[-1] if self.runs else None
+        if last is not None and last.is_ambiguous and self.found_by_a_person is None:
+            return ["resume", _job_of(last), "--on-ambiguous", "retry"]
+        if scenario.source == "pipe" and self._known_job():
+            return ["resume", self._known_job()]
+        words = [scenario.command, "-" if scenario.source == "pipe" else str(self.recording)]
+        if scenario.command == "send":
+            words += ["--to", f"http://127.0.0.1:{self.proxy.port}/v1/uploads"]
+        else:
+            words += ["--recipe", "as-is", "--wire", scenario.wire]
+        if scenario.source == "followed":
+            words += ["--follow", "--idle", f"{_IDLE_S:.0f}s"]
+        return [*words, "--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
+
+    def _known_job(self) -> str:
+        """The job that a run has told of, if one has."""
+        return next((_job_of(run) for run in self.runs if run.events), "")
+
+    def _keep_what_came(self) -> None:
+        """What a pipe brought until it broke off is the recording from then on: nobody says it again."""
+        for came in self.state.glob("jobs/*/spool/input"):
+            shutil.copyfile(came, self.expected)
 
     def _acked_bytes(self) -> int:
         told = [event for run in self.runs for event in run.events if event["event"] == "uploaded"]
@@ -274,7 +315,7 @@ class Course:
         size_bytes = path.stat().st_size
         match edit:
             case "moved":
-                self.recording = path.with_name(f"moved {path.name}")
+                self.recording = self.expected = path.with_name(f"moved {path.name}")
                 path.rename(self.recording)
             case "touched":
                 path.touch()
@@ -291,4 +332,4 @@ class Course:
 
 
 def _job_of(run: Run) -> str:
-    return next(str(event["job_id"]) for event in reversed(run.events) if event.get("job_id"))
+    return next((str(event["job_id"]) for event in reversed(run.events) if event.get("job_id")), "")

@@ -72,7 +72,7 @@ def _result(course: Course) -> Iterator[Complaint]:
     elif not 1 <= len(jobs) <= 1 + len(edits):
         yield Complaint("one recording makes one job", " ".join(jobs) or "none")
     if not _is_refused(course):
-        yield from _content(course, sha256_of(course.recording))
+        yield from _content(course, sha256_of(course.expected))
 
 
 def _content(course: Course, wanted: str) -> Iterator[Complaint]:
@@ -88,7 +88,7 @@ def _content(course: Course, wanted: str) -> Iterator[Complaint]:
     if named not in received:
         yield Complaint("the id is a job's", f"{named!r} of {sorted(received)}")
     elif sha256_of(received[named]) != wanted:
-        sizes = (course.recording.stat().st_size, received[named].stat().st_size)
+        sizes = (course.expected.stat().st_size, received[named].stat().st_size)
         yield Complaint("the bytes are equal", f"{sizes[0]} here, {sizes[1]} there")
     text = printed.get("text")
     if course.scenario.command == "transcribe" and course.found_by_a_person is None and text != f"heard in {named}":
@@ -117,14 +117,15 @@ def _economy(course: Course) -> Iterator[Complaint]:
 
 def again(course: Course) -> int:
     """How many bytes went up beyond the recording's own; negative where a recording never went whole."""
-    return sum(run.up_bytes for run in course.runs) - course.recording.stat().st_size
+    return sum(run.up_bytes for run in course.runs) - course.expected.stat().st_size
 
 
 def allowed(course: Course) -> int:
     """How many may have: what was in flight on connections that were hurt, and all for each edit."""
     edits = len([edit for edit in course.scenario.edits if edit != "moved"])
+    edits += course.scenario.source == "followed"  # whose recorder writes a header when it ends
     per_run = sum(run.allowed_bytes + _RUN_BYTES for run in course.runs)
-    return per_run + edits * (course.recording.stat().st_size + 1000)
+    return per_run + edits * (course.expected.stat().st_size + 1000)
 
 
 def _silence(course: Course) -> Iterator[Complaint]:

@@ -25,6 +25,7 @@ _WINDOW_BYTES: Final = 256 * _KIB  # what the proxy lets be in flight: with a de
 _DAY_S: Final = 86_400.0
 
 Command = Literal["upload", "transcribe", "send"]
+Source = Literal["file", "pipe", "followed"]
 Wire = Literal["auto", "tus", "single"]
 Edit = Literal["in place", "grown", "shrunk", "touched", "moved"]
 
@@ -102,6 +103,8 @@ class Scenario:
     """What one seed means.
 
     Attributes:
+        source: whether the recording lies there, comes through a pipe, or is followed while it is being written.
+        spoken_s: how long it is being written, where it is.
         transcribed_after_s: how long the service takes for a transcript.
         link: the line between all faults: its speed and delay.
         lives: the runs to disturb; calm ones follow until the work is done.
@@ -110,6 +113,8 @@ class Scenario:
     seed: int
     size_bytes: int
     command: Command
+    source: Source
+    spoken_s: float
     wire: Wire
     lanes: int
     checksum: bool
@@ -118,7 +123,8 @@ class Scenario:
     lives: tuple[Life, ...]
 
     def __str__(self) -> str:
-        how = f"{self.command} {self.size_bytes:,} B by {self.wire} in {self.lanes}"
+        source = "" if self.source == "file" else f", {self.source}, said in {self.spoken_s:.1f} s,"
+        how = f"{self.command} {self.size_bytes:,} B{source} by {self.wire} in {self.lanes}"
         checksum = " with checksums" if self.checksum else ""
         link = tell_line(self.link)
         lives = "; ".join(f"{number}: {life}" for number, life in enumerate(self.lives, start=1))
@@ -145,16 +151,21 @@ def draw(seed: int) -> Scenario:
     lanes = _chance(seed, "lanes").choice((1, 2, 2, 3, 4, 4, 4, 6, 8))
     checksum = wire != "single" and _chance(seed, "checksum").random() < 0.2
     link = _draw_link(_chance(seed, "link"), size_bytes)
+    growing = _chance(seed, "source")
+    sources: tuple[Source, ...] = ("file", "pipe", "followed")
+    source = growing.choices(sources, (80, 10, 10))[0] if command != "send" else "file"
     return Scenario(
         seed=seed,
         size_bytes=size_bytes,
         command=command,
+        source=source,
+        spoken_s=round(growing.uniform(0.2, 2.0), 1),
         wire=wire,
         lanes=lanes,
         checksum=checksum,
         transcribed_after_s=_chance(seed, "transcript").choice((0.0, 0.0, 0.0, 2.0)),
         link=link,
-        lives=_draw_lives(seed, size_bytes, wire, link),
+        lives=_draw_lives(seed, size_bytes, wire, link, edited=source == "file"),
     )
 
 
@@ -184,9 +195,10 @@ def _draw_link(chance: random.Random, size_bytes: int) -> Fault:
     return Fault(delay_s=round(delay_s, 4), rate_bytes_per_s=rate)
 
 
-def _draw_lives(seed: int, size_bytes: int, wire: Wire, link: Fault) -> tuple[Life, ...]:
+def _draw_lives(seed: int, size_bytes: int, wire: Wire, link: Fault, *, edited: bool) -> tuple[Life, ...]:
     ends = _chance(seed, "ends").choices((0, 1, 2, 3), (35, 35, 20, 10))[0]
-    edit_after = _chance(seed, "edit").randrange(ends) if ends and _chance(seed, "edited").random() < 0.15 else None
+    edited = edited and ends > 0 and _chance(seed, "edited").random() < 0.15
+    edit_after = _chance(seed, "edit").randrange(ends) if edited else None
     restarts = _chance(seed, "restarts").choices((0, 1, 2), (75, 18, 7))[0]
     restarted = {_chance(seed, f"restarted {number}").randrange(ends + 1) for number in range(restarts)}
     bent = _chance(seed, "clock").random() < 0.12

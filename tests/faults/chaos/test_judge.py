@@ -75,9 +75,22 @@ def aftermath(tmp_path: Path) -> Aftermath:
     recording = tmp_path / "recordings" / "recording.wav"
     recording.write_bytes(CONTENT)
     received = Received(tmp_path / "data", {"job-1": CONTENT})
-    scenario = Scenario(1, len(CONTENT), "upload", "tus", 4, False, 0.0, Fault(), (Life(Plan()),))  # noqa: FBT003 - no checksum
+    scenario = Scenario(
+        seed=1,
+        size_bytes=len(CONTENT),
+        command="upload",
+        source="file",
+        spoken_s=0.0,
+        wire="tus",
+        lanes=4,
+        checksum=False,
+        transcribed_after_s=0.0,
+        link=Fault(),
+        lives=(Life(Plan()),),
+    )
     course = Course(
         scenario,
+        recording,
         recording,
         tmp_path / "state",
         cast("Service", received),

@@ -34,6 +34,7 @@ def test_everything_is_drawn() -> None:
 
     assert {scenario.command for scenario in MANY} == {"upload", "transcribe", "send"}
     assert {scenario.wire for scenario in MANY} == {"auto", "tus", "single"}
+    assert {scenario.source for scenario in MANY} == {"file", "pipe", "followed"}
     assert {1, 2, 4, 8} <= {scenario.lanes for scenario in MANY}
     assert {scenario.checksum for scenario in MANY} == {True, False}
     assert {life.blow.signal for life in lives if life.blow} == {"SIGKILL", "SIGTERM", "SIGINT"}

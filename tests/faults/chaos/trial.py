@@ -43,13 +43,14 @@ def try_out(seed: int, keep: Path) -> Outcome:
 
 def _driven(scenario: Scenario, folder: Path) -> tuple[Course, list[Complaint]]:
     recording = folder / "recordings" / "recording.wav"
+    expected = recording if scenario.source == "file" else folder / "said"
     for path in (recording.parent, folder / "tmp"):
         path.mkdir()
-    _write(recording, scenario)
+    _write(expected, scenario)
     with Service(folder / "service", _OPTIONS) as service, FaultProxy("127.0.0.1", service.port) as proxy:
         if scenario.transcribed_after_s == 0:
             service.transcribe_at_once()
-        course = Course(scenario, recording, folder / "state", service, proxy)
+        course = Course(scenario, recording, expected, folder / "state", service, proxy)
         try:
             course.drive()
         except Exception:  # noqa: BLE001 - a scenario that cannot be driven to its end is a failed one
@@ -58,9 +59,9 @@ def _driven(scenario: Scenario, folder: Path) -> tuple[Course, list[Complaint]]:
         return course, judged(course)
 
 
-def _write(recording: Path, scenario: Scenario) -> None:
+def _write(path: Path, scenario: Scenario) -> None:
     chance, left_bytes = random.Random(f"{scenario.seed}:bytes"), scenario.size_bytes
-    with recording.open("wb") as file:
+    with path.open("wb") as file:
         while left_bytes:
             piece = chance.randbytes(min(left_bytes, _PIECE_BYTES))
             file.write(piece)
