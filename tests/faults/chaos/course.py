@@ -77,6 +77,11 @@ class Run:
         """Whether it ended by asking a person whether the service has a job."""
         return any(event.get("error") == "AmbiguousUpload" for event in self.events)
 
+    @property
+    def came_to_nothing(self) -> bool:
+        """Whether it took up a pipe that had been killed before anything had come through it."""
+        return any(str(event.get("message", "")).startswith("Nothing came in") for event in self.events)
+
 
 @dataclass(slots=True)
 class Course:
@@ -135,7 +140,7 @@ class Course:
             time.sleep(_HALF)  # a request that was under way may still arrive
             self.found_by_a_person = next(iter(self.service.jobs()), None)
             return self.found_by_a_person is not None
-        return run.code in {0, 1}
+        return run.code in {0, 1} and not (run.came_to_nothing and self.scenario.size_bytes)
 
     # -- one life --------------------------------------------------------------------------------
 
@@ -195,13 +200,17 @@ class Course:
         return [*words, "--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
 
     def _known_job(self) -> str:
-        """The job that a run has told of, if one has."""
-        return next((_job_of(run) for run in self.runs if run.events), "")
+        """The job that a run has told of, if one has and it is not over."""
+        known = ""
+        for run in self.runs:
+            known = "" if run.came_to_nothing else known or _job_of(run)
+        return known
 
     def _keep_what_came(self) -> None:
         """What a pipe brought until it broke off is the recording from then on: nobody says it again."""
         for came in self.state.glob("jobs/*/spool/input"):
-            shutil.copyfile(came, self.expected)
+            if came.stat().st_size:
+                shutil.copyfile(came, self.expected)
 
     def _acked_bytes(self) -> int:
         told = [event for run in self.runs for event in run.events if event["event"] == "uploaded"]

@@ -51,7 +51,7 @@ def _ends(course: Course) -> Iterator[Complaint]:
         legal = {0} | _SIGNALLED[run.blow]
         if run.is_ambiguous and course.scenario.wire == "single":
             legal |= {75}
-        if _is_refused(course):
+        if _is_refused(course) or run.came_to_nothing:
             legal |= {1}
         if run.code not in legal and not run.hung:
             yield Complaint(f"run {number} ends with one of {sorted(legal)}", f"{run.code}: {_last(run)}")
@@ -157,7 +157,8 @@ def _leftovers(course: Course) -> Iterator[Complaint]:
     if temporary := [path.name for path in (course.state.parent / "tmp").iterdir()]:
         yield Complaint("no temporary file is left", " ".join(temporary))
     for path in course.state.rglob("*"):
-        if path.suffix in {".new", ".tmp", ".part"} or path.name == "spool":
+        spooled = path.name == "spool" and course.found_by_a_person is None  # whose job may still need it
+        if path.suffix in {".new", ".tmp", ".part"} or spooled:
             yield Complaint("no draft is left in the state folder", str(path.relative_to(course.state)))
     if incoming := list((course.service.data / "incoming").iterdir()):
         yield Complaint("the service keeps no half body", str(len(incoming)))
