@@ -28,7 +28,8 @@ _SERVERS = """\
 
 `speechstream send`, the real command, through a proxy that breaks connections. ✓ means: exit code 0, the bytes under
 the printed URL equal the recording's, what was sent twice stays within what the server cannot have kept, and the same
-command again prints the same URL and opens no connection.
+command again prints the same URL and opens no connection. tus lets a server say how many bytes it has, not which: the
+end line always says `length only`.
 """
 _MEANINGS = {
     Outcome.EXACT: None,
@@ -37,7 +38,8 @@ _MEANINGS = {
     ),
     Outcome.REFUSED: "our client refuses an empty recording before it asks anybody (exit code 1)",
     Outcome.UNPROVED: (
-        "the server's own count is wrong after its kill, and no reply tells: the end line says `length only`"
+        "exit code 0, but after its kill the server's own count is wrong, and no reply tells. That is why the end line "
+        "says `length only`: what is delivered to this server is to be compared there"
     ),
 }
 _CLIENTS = """\
@@ -64,11 +66,14 @@ def page() -> str:
 
 def _server_section() -> Iterator[str]:
     yield _SERVERS
-    run = set(servers.cells())
+    run = {(server.id, scenario.id) for server, scenario in servers.cells()}
     yield _table(
         ["", *(f"`{server.id}`" for server in SERVERS)],
         (
-            [scenario.title, *(_cell(server, scenario) if (server, scenario) in run else "" for server in SERVERS)]
+            [
+                scenario.title,
+                *(_cell(server, scenario) if (server.id, scenario.id) in run else "" for server in SERVERS),
+            ]
             for scenario in SCENARIOS
         ),
     )

@@ -5,7 +5,7 @@ Data alone: `test_servers.py` runs every cell, and `matrix.py` writes the page f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ PART_BYTES: Final = 8 * MIB  # our unit of proof
 # Three appends of a client that begins with 1 MiB and grows fourfold; not a multiple of anything.
 BROKEN_BYTES: Final = 9_000_001
 BREAK_AFTER_BYTES: Final = 7_000_000  # in the middle of the third append
+BREAK_LANE_AFTER_BYTES: Final = 1_500_000  # in the second append of one of two lanes or more
 FIRST_APPEND_BYTES: Final = MIB
 NO_FAULT: Final = Fault()
 
@@ -57,6 +58,8 @@ class Server:
         buffering: whether the nginx before it waits for whole requests; None where there is no nginx.
         body_max: the largest request that nginx takes, in its own words; "0" is any.
         checksum: whether it offers the checksum extension.
+        lanes: how many connections our client may use.
+        joins: whether it does, as the server joins what they bring.
         quirks: what a client has to bear with it.
     """
 
@@ -70,6 +73,8 @@ class Server:
     buffering: bool | None = None
     body_max: str = "0"
     checksum: bool = False
+    lanes: int = 4
+    joins: bool = False
     quirks: tuple[str, ...] = ()
 
 
@@ -84,6 +89,7 @@ class Scenario:
         fault: what the link does, once.
         kill: who is killed when half of the bytes have passed.
         options: of the command.
+        lanes: whether it is one for several lanes, for one lane, or for both (None).
     """
 
     id: str
@@ -92,12 +98,14 @@ class Scenario:
     fault: Fault = NO_FAULT
     kill: Kill = Kill.NOBODY
     options: tuple[str, ...] = ()
+    lanes: bool | None = None
 
 
 IN_FLIGHT_BYTES: Final = MIB  # what sockets and the proxy hold when a link breaks
 LARGEST_APPEND_BYTES: Final = 16 * MIB
 
 _TUS_NODE: Final = ("tus-server.mjs", "{ip}", "{port}", "{folder}")
+_TUSPYSERVER: Final = ("asgi_server.py", "tuspyserver", "{ip}", "{port}", "{folder}")
 SERVERS: Final = (
     Server(
         "tus-node-server",
@@ -130,14 +138,25 @@ SERVERS: Final = (
         "tuspyserver",
         "tuspyserver 4.4.3 under uvicorn 0.54.0 (PyPI)",
         "python",
-        ("asgi_server.py", "tuspyserver", "{ip}", "{port}", "{folder}"),
+        _TUSPYSERVER,
         "{id}",
         IN_FLIGHT_BYTES,
+        lanes=1,
         quirks=(
             "OPTIONS is only answered under the path with a trailing slash",
             "a HEAD of an upload without `filename` or `filetype` is refused",
             "killed in an append it forgets what it wrote and goes on behind it: wrong bytes, and no reply tells",
         ),
+    ),
+    Server(
+        "tuspyserver-lanes",
+        "the same, over 4 lanes",
+        "python",
+        _TUSPYSERVER,
+        "{id}",
+        4 * IN_FLIGHT_BYTES,
+        joins=True,
+        quirks=("it deletes the lanes when it has joined them, so a join whose answer is lost cannot be repeated",),
     ),
     Server(
         "tussi",
@@ -227,12 +246,22 @@ SCENARIOS: Final = (
         "the answer to the last append is lost",
         2 * FIRST_APPEND_BYTES - 1,
         Fault(cut_down_after_bytes=0, armed_by=_LAST_APPEND),
+        lanes=False,
+    ),
+    Scenario(
+        "lost-join",
+        "the answer to the joining of lanes is lost",
+        BROKEN_BYTES,
+        Fault(cut_down_after_bytes=0, armed_by="Upload-Concat: final"),
+        lanes=True,
     ),
     Scenario("client-killed", "our client is killed half way and run again", BROKEN_BYTES, kill=Kill.CLIENT),
     Scenario("server-killed", "the server is killed half way and comes back", BROKEN_BYTES, kill=Kill.SERVER),
 )
 EXCEPTIONS: Final = {
     ("tuspyserver", "server-killed"): Outcome.UNPROVED,
+    ("tuspyserver-lanes", "server-killed"): Outcome.UNPROVED,
+    ("tuspyserver-lanes", "lost-join"): Outcome.WHOLE_AGAIN,
     ("tussi", "lost-end"): Outcome.WHOLE_AGAIN,
 }
 
@@ -261,5 +290,14 @@ def cells() -> Iterator[tuple[Server, Scenario]]:
     """Every server in every scenario that means something with it."""
     for server in SERVERS:
         for scenario in SCENARIOS:
-            if "--checksum" not in scenario.options or server.checksum:
-                yield server, scenario
+            offered = server.checksum or "--checksum" not in scenario.options
+            if offered and scenario.lanes in {None, server.joins}:
+                yield server, _fitted(scenario, server)
+
+
+def _fitted(scenario: Scenario, server: Server) -> Scenario:
+    """The scenario with the options of the server, and its break where a lane of this server's comes by."""
+    fault = scenario.fault
+    if server.joins and fault.cut_up_after_bytes is not None:
+        fault = replace(fault, cut_up_after_bytes=BREAK_LANE_AFTER_BYTES)
+    return replace(scenario, fault=fault, options=(*scenario.options, "--lanes", str(server.lanes)))

@@ -10,7 +10,17 @@ import pytest
 
 from tests.faults.command import Command, environment
 from tests.faults.plan import Fault, Plan
-from tests.interop.servers import NO_FAULT, Kill, Outcome, Scenario, Server, cells, outcome, sent_again_max_bytes
+from tests.interop.servers import (
+    NO_FAULT,
+    PART_BYTES,
+    Kill,
+    Outcome,
+    Scenario,
+    Server,
+    cells,
+    outcome,
+    sent_again_max_bytes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +34,7 @@ PATIENCE_S = 60.0
 
 def sending(recording: Path, creation_url: str, *options: str) -> Command:
     """The command with a state folder beside the recording, and a service that must not be asked."""
-    words = ("send", str(recording), "--to", creation_url, *options)
+    words = ("send", str(recording), "--to", creation_url, "-v", *options)
     return Command(words, environment(recording.parent / "state", "http://127.0.0.1:9/v1"))
 
 
@@ -71,6 +81,9 @@ def test_send(strangers: Strangers, tmp_path: Path, server: Server, scenario: Sc
             assert (code, url, way.line.count) == (1, "", 0)
             return
         assert code == 0, said
+        assert "length only" in said
+        assert "verified by server" not in said
+        assert ("joining" in said) is (server.joins and scenario.size_bytes >= PART_BYTES)
         up_bytes, connections = way.line.bytes_up, way.line.count
         if outcome(server, scenario) is not Outcome.UNPROVED:
             assert way.stored(url) == recording.read_bytes()
