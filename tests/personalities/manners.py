@@ -5,6 +5,7 @@ What they do follows their documentation and, for tusd, its source (2.x).
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.personalities.server import Personality, Reply, Upload
@@ -269,6 +270,29 @@ class Forgetful(Personality):
         return Reply(404) if self.seen["HEAD"] == 1 else super().stand(asked)
 
 
+class SlowJoin(Personality):
+    """Joins lanes, and takes its time before it says so."""
+
+    extensions = "creation,concatenation"
+    taken_s: ClassVar[float] = 3.0
+
+    def join(self, urls: list[str], metadata: str) -> Reply:
+        """As a server that copies tens of gigabytes; a client without patience would make it join twice."""
+        time.sleep(self.taken_s)
+        return super().join(urls, metadata)
+
+
+class WillNotJoin(Personality):
+    """Says that it joins lanes, and refuses to when it is asked."""
+
+    extensions = "creation,concatenation"
+
+    def join(self, urls: list[str], metadata: str) -> Reply:
+        """No."""
+        del urls, metadata
+        return Reply(400, body=b"invalid Upload-Concat header")
+
+
 PERSONALITIES: Final[tuple[type[Personality], ...]] = (
     Tusd,
     Cloudflare,
@@ -288,4 +312,6 @@ PERSONALITIES: Final[tuple[type[Personality], ...]] = (
     SmallRequests,
     Damaged,
     Forgetful,
+    SlowJoin,
+    WillNotJoin,
 )

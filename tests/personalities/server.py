@@ -67,6 +67,7 @@ class Upload:
     length_bytes: int
     metadata: str
     content: bytearray = field(default_factory=bytearray)
+    partial: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -114,8 +115,21 @@ class Personality:
     def create(self, asked: Asked) -> Reply:
         """POST."""
         asked.drain()
+        metadata, kind = asked.headers.get("upload-metadata", ""), asked.headers.get("upload-concat", "")
+        if kind.startswith("final;") and "concatenation" in self.extensions:
+            return self.join(kind.removeprefix("final;").split(), metadata)
+        partial = kind == "partial" and "concatenation" in self.extensions
+        return self.made(Upload(int(asked.headers["upload-length"]), metadata, partial=partial))
+
+    def join(self, urls: list[str], metadata: str) -> Reply:
+        """POST of a final upload."""
+        content = b"".join(bytes(self.uploads[url.rpartition("/")[2]].content) for url in urls)
+        return self.made(Upload(len(content), metadata, bytearray(content)))
+
+    def made(self, upload: Upload) -> Reply:
+        """Keep an upload and say where it is."""
         upload_id = f"u{next(self._ids)}"
-        self.uploads[upload_id] = Upload(int(asked.headers["upload-length"]), asked.headers.get("upload-metadata", ""))
+        self.uploads[upload_id] = upload
         return Reply(201, {"Location": self.location(upload_id)})
 
     def location(self, upload_id: str) -> str:
