@@ -77,11 +77,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Nothing moves for up to `seconds`, because of `reason`."""
+    """Nothing moves for up to `seconds`, because of `reason`; None where nobody knows for how long."""
 
     job_id: str
     reason: str
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

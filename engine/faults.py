@@ -7,6 +7,7 @@ it (wait, ask again, begin anew, stop) is decided in `core.retry` and `core.lane
     ├── Offline            this machine has no network: waiting costs nothing
     ├── Unreachable        no connection to the server came about; nothing was sent
     ├── Interrupted        the connection broke or fell silent; `sent_all` says whether the whole request had left
+    │   └── Severed        we cut it ourselves: it was dead, or made before this machine slept or moved
     ├── Throttled          429: obey, costs nothing
     ├── Busy               409/423/503: locked or overloaded
     ├── ServerTrouble      any other 5xx, 408
@@ -53,6 +54,10 @@ class Unreachable(Fault):
 
 class Interrupted(Fault):
     """The connection broke, or fell silent, under a request."""
+
+
+class Severed(Interrupted):
+    """We cut the connection ourselves, since a new one is better: there is nothing to wait for."""
 
 
 class Throttled(Fault):

@@ -80,7 +80,8 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
             if mine:
                 onward = replace(crew, emit=LiveWriter(folder, crew.clock, crew.emit))
                 try:
-                    return await JobRun(onward, wishes, folder).drive(job.id)
+                    with crew.exchanger.brake.link.telling(job.id, onward.emit):
+                        return await JobRun(onward, wishes, folder).drive(job.id)
                 finally:
                     if crew.manifest.job(job.id).state in FINAL:
                         shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..faults import Fault, Offline, Unreachable
+from ..faults import Fault, Offline, Severed, Unreachable
 
 DEFAULT_BUDGET_S: Final = 24 * 3600.0  # a night in a hotel without a network must not end an upload
 _MAX_DOUBLINGS: Final = 16  # 0.5 s doubled so often is past every cap; keeps the power finite
@@ -78,6 +78,8 @@ class Patience:
         return own_s
 
     def _own_delay_s(self, fault: Fault, chance: float) -> float:
+        if isinstance(fault, Severed):
+            return 0.0  # the link was seen to be there, and each cut takes its time to come about
         cap_s = self._policy.knock_cap_s if isinstance(fault, (Offline, Unreachable)) else self._policy.cap_s
         bound_s = min(cap_s, self._policy.base_s * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
         return chance * bound_s

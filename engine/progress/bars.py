@@ -25,7 +25,7 @@ from ..events import (
     Waiting,
 )
 from ..redaction import scrub
-from .sentences import duration, printable, sentence, size
+from .sentences import printable, sentence, size, waiting
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -62,7 +62,7 @@ class Bars:
             case Checked():
                 self._checked(event)
             case Waiting():
-                self._state(event.job_id, scrub(printable(f"waiting {duration(event.seconds)}: {event.reason}")))
+                self._state(event.job_id, scrub(printable(waiting(event))))
             case Polled():
                 self._state(event.job_id, printable(f"the service is at work ({event.status})"))
             case Submitted() | Transferred() | Completed() | Failed():

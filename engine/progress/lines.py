@@ -27,7 +27,7 @@ class Lines:
         """Write the event's sentence, if it is worth one."""
         if self._quiet and not isinstance(event, Warned):
             return
-        if isinstance(event, Waiting) and event.seconds < _WORTH_SAYING_S:
+        if isinstance(event, Waiting) and event.seconds is not None and event.seconds < _WORTH_SAYING_S:
             return
         if isinstance(event, Polled):
             if event.processing_id in self._polled:

@@ -43,7 +43,7 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each e
         case Sealed():
             return _sealed(event)
         case Waiting():
-            return f"waiting {duration(event.seconds)}: {event.reason}"
+            return waiting(event)
         case Warned():
             return f"warning: {event.message}"
         case Submitted():
@@ -71,6 +71,11 @@ def _sealed(event: Sealed) -> str:
     if event.size_bytes == event.source_bytes:
         return f"the recording has ended: {size(event.size_bytes)}"
     return f"prepared: {size(event.size_bytes)} to send instead of {size(event.source_bytes)}"
+
+
+def waiting(event: Waiting) -> str:
+    """Why nothing moves, and for how long if that is known."""
+    return f"waiting{'' if event.seconds is None else f' {duration(event.seconds)}'}: {event.reason}"
 
 
 def _transferred(event: Transferred) -> str:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..wire.address import origin
 from .brake import Brake
+from .clock import SystemClock
 from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +33,8 @@ class Exchanger:
     def __init__(self, clock: Clock, *, user_agent: str, transport: Transport | None = None) -> None:
         self.brake = Brake(clock)
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
-        self._shared = Shared(clock, self.brake, user_agent, self._credentials, trust(), transport)
+        watchdog = Watchdog(SystemClock(), self.brake.link) if transport is None else None
+        self._shared = Shared(clock, self.brake, user_agent, self._credentials, trust(), transport, watchdog)
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)
         keep_addresses_out_of_logs()

@@ -7,44 +7,51 @@ tells of it through the `trace` extension.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
-import os
-import socket
 import ssl
-import sys
+import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import anyio
 import httpx
 
+from ..core.watchdog import Guard, Phase
 from ..errors import ConfigError, InternalError
-from ..faults import Fault, Interrupted, Nonsense, Offline, Unreachable
+from ..faults import Fault, Interrupted, Nonsense, Offline, Severed, Unreachable
 from ..redaction import Secret, scrub
 from ..wire.address import origin
-from ..wire.message import Response
+from ..wire.message import REPLY_WAIT_S, Response
+from . import kernel
+from .causes import is_offline, system_errors, was_refused, words_of
 from .sending import Outgoing, Watch
+from .watchdog import Door, Errand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import socket
+    from collections.abc import Mapping
 
+    from ..core.watchdog import Sample
     from ..wire.message import Conversation, Request
     from .brake import Brake
     from .clock import Clock
     from .sending import Payload
+    from .watchdog import Address, Watchdog
 
 T = TypeVar("T")
 Transport: TypeAlias = httpx.AsyncBaseTransport
+Headers: TypeAlias = list[tuple[str, str]]
 log = logging.getLogger("speechstream.http")
 
-CONNECT_WAIT_S: Final = 15.0  # three SYNs (1 + 3 + 7 s, RFC 6298) and a TLS handshake on a bad link
-WRITE_WAIT_S: Final = 60.0  # for one piece of at least 64 KiB: under 1.1 kB/s nothing useful moves
-DEAD_PEER_S: Final = 45.0  # sent data unacknowledged for so long: the path is gone (RFC 5482)
+# The watchdog cuts what is dead; these are only the last net.
+CONNECT_WAIT_S: Final = 60.0  # behind half a minute of queue an answer takes as long, and a first SYN may be lost
+WRITE_WAIT_S: Final = 900.0  # a piece of 1 MiB takes 420 s at 20 kbit/s
+_OWN_HEAD_BYTES: Final = 200  # what httpx adds: the request line, Host, User-Agent and so on
 IDLE_CONNECTION_S: Final = 3.0  # servers close idle connections from 5 s on; a request must never meet that moment
 MAX_REPLY_BYTES: Final = 16 << 20  # a day of speech is 1.5 MB of text; more than this is not for us
-_OFFLINE: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
-_CONNECTED: Final = "connection.connect_tcp.complete"  # httpcore's name for the event that brings a new connection
+_CONNECTING: Final = "connection.connect_tcp.started"  # httpcore's names for the events around a new connection
+_CONNECTED: Final = "connection.connect_tcp.complete"
 
 
 class _Stream(Protocol):
@@ -70,6 +77,7 @@ class Shared:
     credentials: dict[tuple[str, str, int], Credentials]
     trust: ssl.SSLContext
     transport: Transport | None
+    watchdog: Watchdog | None
 
 
 class Line:
@@ -79,23 +87,9 @@ class Line:
         self._shared = shared
         self._clock = shared.clock
         self._socket: socket.socket | None = None
-        try:
-            self._client = httpx.AsyncClient(
-                transport=shared.transport,
-                verify=shared.trust,
-                timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_CONNECTION_S),
-                headers={
-                    "User-Agent": shared.user_agent,
-                    "Accept-Encoding": "identity",
-                    "Accept": "application/json, */*",
-                },
-            )
-        except (ImportError, ValueError) as error:  # what httpx makes of a proxy it cannot use
-            raise ConfigError(
-                f"The proxy that the environment names cannot be used: {scrub(str(error))}",
-                hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
-            ) from error
+        self._strikes = 0
+        self._generation = 0
+        self._client = _client(shared)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -132,9 +126,65 @@ class Line:
     async def _exchange(self, request: Request, payload: Payload | None, watch: Watch) -> Response:
         await self.brake.passed()
         url = request.url.reveal() if isinstance(request.url, Secret) else request.url
-        outgoing = Outgoing(request, payload, watch, self._clock)
         headers = [*request.headers, ("Content-Length", str(request.body.size_bytes)), *self._credentials_for(url)]
+        outgoing = Outgoing(request, payload, watch, self._clock)
         started_s = self._clock.monotonic()
+        response = await self._watched(request, url, headers, outgoing)
+        seconds = self._clock.monotonic() - started_s
+        log.debug("%s %s %d in %.3f s", request.method, scrub(url), response.status, seconds)
+        return response
+
+    async def _watched(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
+        """The exchange under the eyes of the watchdog; without one where a test brings its own transport."""
+        watchdog = self._shared.watchdog
+        if watchdog is None:
+            outgoing.unobserved = True
+            return await self._attempt(request, url, headers, outgoing)
+        watchdog.notice_change()
+        if self._generation != watchdog.generation:
+            await self._renew(watchdog.generation)
+        errand = self._errand(watchdog, request, url, headers, outgoing)
+        try:
+            response = await watchdog.over(errand, lambda: self._attempt(request, url, headers, outgoing))
+        except Severed as severed:
+            self._strikes += errand.strike
+            raise Severed(severed.message, sent_all=outgoing.all_sent) from None
+        except Offline as offline:
+            watchdog.no_network(errand.door, offline.message)
+            raise
+        except Unreachable as unreachable:
+            if watchdog.link.down and not was_refused(unreachable):
+                raise Offline(watchdog.link.reason) from unreachable
+            raise
+        finally:
+            if errand.guard.moved:
+                self._strikes = 0
+        waited_s = watchdog.clock.monotonic() - errand.guard.since_s if errand.guard.phase is Phase.WAITING else 0.0
+        watchdog.reply_times[request.method].took(waited_s)
+        return response
+
+    def _errand(self, watchdog: Watchdog, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Errand:
+        costly = request.final_byte_commits or (request.method == "POST" and request.reply_wait_s > REPLY_WAIT_S)
+        guard = Guard(
+            watchdog.clock.monotonic(),
+            watchdog.patience,
+            strikes=self._strikes,
+            costly=costly,
+            reply_s=watchdog.reply_times[request.method].limit_s() if request.method == "PATCH" else None,
+        )
+        head_bytes = sum(len(name) + len(value) + 4 for name, value in headers) + _OWN_HEAD_BYTES
+        begin_bytes = head_bytes + kernel.sample(self._socket).acked_bytes
+
+        def read() -> Sample:
+            sample = kernel.sample(self._socket, taken_bytes=outgoing.taken_bytes, all_written=outgoing.all_taken)
+            if self._socket is not None and sample.connected:
+                kernel.keep_trying_often(self._socket, sample.answer_s)
+                outgoing.tell_arrived(sample.acked_bytes - (0 if sample.blind else begin_bytes))
+            return sample
+
+        return Errand(first_hop(url), guard, read, self._ends, self._discard)
+
+    async def _attempt(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
         try:
             built = self._client.build_request(
                 request.method,
@@ -157,10 +207,21 @@ class Line:
             raise InternalError(f"The request {request.method} {scrub(url)} cannot be sent as it is") from error
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _fault(error, outgoing.all_sent) from error
-        log.debug(
-            "%s %s %d in %.3f s", request.method, scrub(url), reply.status_code, self._clock.monotonic() - started_s
-        )
         return Response(reply.status_code, _plain(reply.headers), body, outgoing.all_sent)
+
+    async def _renew(self, generation: int) -> None:
+        """Drop the idle connection: it was made before this machine slept or moved."""
+        self._discard()
+        self._generation = generation
+        stale, self._client = self._client, _client(self._shared)
+        await stale.aclose()
+
+    def _ends(self) -> tuple[Address, Address] | None:
+        return None if self._socket is None else kernel.ends(self._socket)
+
+    def _discard(self) -> None:
+        if self._socket is not None:
+            kernel.discard(self._socket)
 
     def _credentials_for(self, url: str) -> tuple[tuple[str, str], ...]:
         try:
@@ -171,12 +232,44 @@ class Line:
 
     async def _trace(self, event: str, details: Mapping[str, object]) -> None:
         """Learn of a new connection the moment it stands, before TLS."""
-        if event == _CONNECTED:
+        if event == _CONNECTING:
+            self._socket = None
+        elif event == _CONNECTED:
             stream: _Stream = details["return_value"]  # type: ignore[assignment]  # httpcore's NetworkStream, by its documented method
-            found = stream.get_extra_info("socket")
-            self._socket = found  # type: ignore[assignment]  # a socket, or asyncio's stand-in with its methods
+            self._socket = stream.get_extra_info("socket")  # type: ignore[assignment]  # a socket, or asyncio's stand-in
             if self._socket is not None:
-                _notice_dead_peers(self._socket)
+                kernel.prepare(self._socket)
+
+
+def _client(shared: Shared) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            transport=shared.transport,
+            verify=shared.trust,
+            timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_CONNECTION_S),
+            headers={
+                "User-Agent": shared.user_agent,
+                "Accept-Encoding": "identity",
+                "Accept": "application/json, */*",
+            },
+        )
+    except (ImportError, ValueError) as error:  # what httpx makes of a proxy it cannot use
+        raise ConfigError(
+            f"The proxy that the environment names cannot be used: {scrub(str(error))}",
+            hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
+        ) from error
+
+
+def first_hop(url: str) -> Door:
+    """Where a request for `url` connects to: the proxy that the environment names for it, or its server."""
+    scheme, host, port = origin(url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(host):
+        with contextlib.suppress(ValueError):
+            _, host, port = origin(proxy)
+    return Door(host, port)
 
 
 async def _read_body(reply: httpx.Response) -> bytes:
@@ -199,10 +292,10 @@ def trust() -> ssl.SSLContext:
 
 def _fault(error: Exception, all_sent: bool) -> Fault:  # noqa: FBT001 - the one fact that decides ambiguity
     """The fault that a transport error stands for."""
-    roots = list(_system_errors(error))
-    what = scrub(_words_of(roots[-1]) if roots else str(error)) or type(error).__name__
+    roots = list(system_errors(error))
+    what = scrub(words_of(roots[-1]) if roots else str(error)) or type(error).__name__
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
-        if roots and all(_is_offline(root) for root in roots):
+        if roots and all(is_offline(root) for root in roots):
             return Offline(f"there is no network ({what})")
         if roots and isinstance(roots[-1], ssl.SSLCertVerificationError):
             return Unreachable(f"the server's certificate cannot be trusted ({scrub(roots[-1].verify_message)})")
@@ -210,40 +303,6 @@ def _fault(error: Exception, all_sent: bool) -> Fault:  # noqa: FBT001 - the one
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return Interrupted("the connection fell silent", sent_all=all_sent)
     return Interrupted(f"the connection broke ({what})", sent_all=all_sent)
-
-
-def _system_errors(error: BaseException) -> Iterator[OSError]:
-    """What the system said, beneath what the libraries made of it: one error for each address that was tried."""
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _system_errors(member)
-        return
-    beneath = error.__cause__ or error.__context__
-    found = list(_system_errors(beneath)) if beneath is not None else []
-    if not found and isinstance(error, OSError) and error.errno:
-        found = [error]
-    yield from found
-
-
-def _words_of(error: OSError) -> str:
-    if isinstance(error, (socket.gaierror, ssl.SSLError)) or error.errno is None:
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
-
-
-def _is_offline(error: OSError) -> bool:
-    if isinstance(error, socket.gaierror):
-        return error.errno == socket.EAI_AGAIN
-    return not isinstance(error, ssl.SSLError) and error.errno in _OFFLINE
-
-
-def _notice_dead_peers(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "linux":
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_PEER_S * 1000))
 
 
 class _Scrubbing(logging.Filter):

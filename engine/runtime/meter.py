@@ -47,9 +47,9 @@ class Meter:
         self._unconfirmed[lane] = 0
         self.tell()
 
-    def sent(self, lane: int, size_bytes: int) -> None:
-        """So much more of a lane has left this program."""
-        self._unconfirmed[lane] = self._unconfirmed.get(lane, 0) + size_bytes
+    def arrived(self, lane: int, size_bytes: int) -> None:
+        """So much of a lane has arrived, as far as can be known, and is not confirmed."""
+        self._unconfirmed[lane] = size_bytes
         if self.clock.monotonic() - self._told_s >= _REPORT_EVERY_S:
             self.tell()
 

@@ -53,7 +53,7 @@ class Persistence:
     _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
-        self._patience = Patience(self.policy, self.clock.monotonic())
+        self._patience = Patience(self.policy, self._online_s())
         self._together.patiences.append(self._patience)
 
     def beside(self) -> Persistence:
@@ -67,7 +67,7 @@ class Persistence:
 
     def progressed(self) -> None:
         """Something was acknowledged."""
-        now_s = self.clock.monotonic()
+        now_s = self._online_s()
         for patience in self._together.patiences:
             patience.refilled(now_s)
         self._patience.progressed(now_s)
@@ -78,18 +78,34 @@ class Persistence:
         Raises:
             GaveUp: the budget is spent.
         """
-        wait = self._patience.after(fault, self.clock.monotonic(), self.clock.chance())
+        wait = self._patience.after(fault, self._online_s(), self.clock.chance())
         if wait is None:
             raise GaveUp(
                 f"{doing} made no progress for {_duration(self.policy.budget_s)}: {fault.message}",
                 hint=f"nothing is lost; when the network is better: `speechstream resume {self.job_id}`",
             ) from fault
-        self._together.count(self.clock.monotonic(), wait.delay_s)
         if isinstance(fault, Throttled) or fault.retry_after_s is not None:
             self.brake.hold(wait.delay_s)
         log.info("%s: attempt %d failed, next in %.1f s: %s", doing, wait.attempt, wait.delay_s, fault.message)
-        self.emit(Waiting(self.job_id, fault.message, wait.delay_s))
-        await self.clock.sleep(wait.delay_s)
+        await self._rest(fault, wait.delay_s)
+
+    async def _rest(self, fault: Fault, delay_s: float) -> None:
+        """Sleep; while the link is down, until it is up again."""
+        link, started_s = self.brake.link, self.clock.monotonic()
+        if not link.down:
+            self._together.count(started_s, delay_s)
+            if delay_s > 0:
+                self.emit(Waiting(self.job_id, fault.message, delay_s))
+            await link.rest(delay_s)
+            return
+        if link.first_to_tell(self.job_id):
+            self.emit(Waiting(self.job_id, fault.message, None))
+        await link.rest(delay_s)
+        self._together.count(started_s, self.clock.monotonic() - started_s)
+
+    def _online_s(self) -> float:
+        """The time that patience counts: it stands still while this machine is known to be offline."""
+        return self.clock.monotonic() - self.brake.link.offline_s
 
     async def until_answered(self, attempt: Callable[[], Awaitable[T]], doing: str) -> T:
         """Repeat `attempt` until it returns or raises something that is not a fault worth repeating.

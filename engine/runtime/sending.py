@@ -26,14 +26,23 @@ class Payload(Protocol):
 
 @dataclass(slots=True)
 class Watch:
-    """What the sender of a request wants to know and to have done while it is on its way."""
+    """What the sender of a request wants to know and to have done while it is on its way.
+
+    `on_sent` is told of every piece the socket has taken, by its size. `on_arrived` is told how many bytes of the body
+    the peer's kernel has acknowledged in all, where that can be known, else how many the socket has taken.
+    """
 
     on_sent: Callable[[int], None] | None = None
+    on_arrived: Callable[[int], None] | None = None
     before_final_byte: Callable[[], Awaitable[None]] | None = None
 
 
 class Outgoing:
-    """The body of one request on its way; knows how much has left."""
+    """The body of one request on its way.
+
+    `all_sent` is True from the moment the last byte is handed over; `all_taken` once the socket has taken it, and
+    `taken_bytes` is how many it has. `unobserved` is set where nobody looks at the connection: then taken is arrived.
+    """
 
     def __init__(self, request: Request, payload: Payload | None, watch: Watch, clock: Clock) -> None:
         self._body = request.body
@@ -41,7 +50,10 @@ class Outgoing:
         self._payload = payload
         self._watch = watch
         self._clock = clock
-        self.all_sent = request.body.size_bytes == 0
+        self.all_sent = self.all_taken = request.body.size_bytes == 0
+        self.taken_bytes = 0
+        self.unobserved = False
+        self._arrived_bytes = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The payload's bytes, in pieces that grow while they go quickly."""
@@ -53,6 +65,18 @@ class Outgoing:
                     await self._watch.before_final_byte()
                 self.all_sent = True
             yield piece
+            self.taken_bytes += len(piece)
+            self.all_taken = left == 0
+            if self.unobserved:
+                self.tell_arrived(self.taken_bytes)
+
+    def tell_arrived(self, acked_bytes: int) -> None:
+        """The peer's kernel has so many bytes of it, more or less: heads and TLS records are only estimated."""
+        arrived_bytes = min(max(0, acked_bytes), self._body.size_bytes)
+        if arrived_bytes > self._arrived_bytes:
+            self._arrived_bytes = arrived_bytes
+            if self._watch.on_arrived is not None:
+                self._watch.on_arrived(arrived_bytes)
 
     async def _all(self) -> AsyncIterator[bytes]:
         if self._body.before:

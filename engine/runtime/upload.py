@@ -172,11 +172,13 @@ class LaneUpload:
 
         def on_sent(size_bytes: int) -> None:
             self._uncommitted_bytes += size_bytes
-            self.meter.sent(lane.index, size_bytes)
+
+        def on_arrived(size_bytes: int) -> None:
+            self.meter.arrived(lane.index, size_bytes)
 
         started_s = self._clock.monotonic()
         with self.meter.sending():
-            watch = Watch(on_sent, self._before_final_byte)
+            watch = Watch(on_sent, on_arrived, self._before_final_byte)
             standing = await self.line.converse(conversation, self.hasher, watch)
             if standing.processing_id is not None:
                 self.manifest.move(
