@@ -20,6 +20,7 @@ from .errors import (
     InternalError,
     JobFailed,
     KeyRejected,
+    RecordingChanged,
     RecordingError,
     ServiceError,
     SpeechStreamError,
@@ -28,6 +29,7 @@ from .errors import (
 from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .intake import Source, intake_of
 from .model import JobKind, JobState, Proof
+from .revising import MAX_REVISIONS, prepare_anew, revise_upload
 from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
@@ -51,6 +53,7 @@ MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before
 _FOLLOW_EVERY_S: Final = 0.25
 # What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
 _HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Truncated", "Unsupported"})
+_CHANGED: Final = frozenset({"Changed", "SourceChanged"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class JobRun:
         self._manifest = crew.manifest
         self._emit = crew.emit
         self._relapses = 0
+        self._revisions = 0
 
     async def drive(self, job_id: str) -> JobRecord:
         """Run stage after stage until the goal is reached."""
@@ -154,10 +158,16 @@ class JobRun:
         if preparing.grows(job):
             artifact, reason = preparing.growing(job)
             return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
-        await preparing.require_unchanged(job)
+        now = await preparing.identify(Path(job.source))
+        if now != job.identity:
+            job = await prepare_anew(job, now, self._crew, None)
         try:
             artifact, reason = await preparing.prepare(job, self._spool, self._emit)
         except RecordingError as error:
+            self._revisions += error.reason in _CHANGED
+            if error.reason in _CHANGED and self._revisions <= MAX_REVISIONS:
+                await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
+                return job
             if error.reason in _HOPELESS:
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
@@ -177,6 +187,8 @@ class JobRun:
         except KeyRejected as error:
             raise _for_delivery(error, job) from error
         except RecordingError as error:
+            if error.reason in _CHANGED:
+                return await self._revised(job, error)
             if error.reason == "Empty":  # a pipe that nothing came through
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
@@ -187,9 +199,23 @@ class JobRun:
             self._manifest.add_to_tally(job.id, persistence.cost)
         if processing_id is not None:
             return self._submitted(self._manifest.job(job.id), processing_id)
-        if job.kind is JobKind.DELIVERY:
+        if job.kind is JobKind.TRANSCRIPTION:
+            return self._manifest.move(job.id, after_upload(job.kind))
+        try:
             return await self._deliver(self._manifest.job(job.id))
-        return self._manifest.move(job.id, after_upload(job.kind))
+        except RecordingChanged as error:
+            return await self._revised(job, error)
+
+    async def _revised(self, job: JobRecord, error: RecordingError) -> JobRecord:
+        """The recording is no longer what it was. Where it is sent as it is, what still holds is kept."""
+        self._revisions += 1
+        job = self._manifest.job(job.id)
+        artifact = _artifact(job)
+        revisable = artifact.is_source and not artifact.growing and job.state is JobState.UPLOADING
+        if not revisable or self._revisions > MAX_REVISIONS:
+            raise error
+        await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
+        return await revise_upload(job, replace(self._crew, emit=self._emit), await self._base_url(job))
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
         """Bring the artifact to the server. A wire whose last reply makes the job gives its processing_id."""

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.from_thread
 import anyio.to_thread
 
 from . import preparing
@@ -17,10 +16,9 @@ from .core.plan import make_plan
 from .core.proof import Comparison, Verdict
 from .core.receipt import Content, Times, WrittenReceipt
 from .errors import RecordingError, UserError
-from .events import Checked
 from .model import JobKind, JobState, Plan, Proof, Span
 from .runtime.artifact import digest_of_parts
-from .runtime.proving import compare, part_digests, size_of
+from .runtime.proving import Reading, compare, part_digests, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,22 +32,6 @@ ARTIFACT = "artifact"
 _BEFORE_IT_IS_SENT = frozenset(
     {JobState.NEW, JobState.PREPARING, JobState.UPLOADING, JobState.SUBMITTING, JobState.AMBIGUOUS}
 )
-
-
-class Meter:
-    """Tells how far the reading of `total_bytes` is."""
-
-    def __init__(self, job_id: str, total_bytes: int, emit: Callable[[Event], None]) -> None:
-        self._job_id = job_id
-        self._total_bytes = total_bytes
-        self._done_bytes = 0
-        self._emit = emit
-
-    def __call__(self, read_bytes: int) -> None:
-        """So much more was read."""
-        self._done_bytes += read_bytes
-        event = Checked(self._job_id, self._done_bytes, self._total_bytes)
-        anyio.from_thread.run_sync(self._emit, event)  # reading is a thread's; telling is the loop's
 
 
 async def verify_job(manifest: Manifest, job: JobRecord, emit: Callable[[Event], None]) -> list[Comparison]:
@@ -81,7 +63,7 @@ async def verify_file(receipt: WrittenReceipt, path: Path, emit: Callable[[Event
     if content is None or (content != receipt.artifact and size_bytes == receipt.artifact.size_bytes):
         side, content = ARTIFACT, receipt.artifact
     plan = Plan(content.part_size_bytes, content.size_bytes, (Span(0, content.size_bytes),))
-    meter = Meter(receipt.job_id, content.size_bytes, emit)
+    meter = Reading(receipt.job_id, content.size_bytes, emit)
     expected = dict(enumerate(content.parts))
     return await anyio.to_thread.run_sync(partial(compare, side, path, plan, expected, meter))
 
@@ -142,7 +124,7 @@ async def _against_parts(
     expected = manifest.digests(job.id)
     if side == RECORDING and not expected:
         return await _against_identity(job)
-    meter = Meter(job.id, sum(plan.part(index).size_bytes for index in expected), emit)
+    meter = Reading(job.id, sum(plan.part(index).size_bytes for index in expected), emit)
     return await anyio.to_thread.run_sync(partial(compare, side, path, plan, expected, meter))
 
 
@@ -171,7 +153,7 @@ async def _sent_content(
         if artifact.is_source:
             await preparing.require_unchanged(job)
         path = Path(artifact.path) if artifact.is_source else manifest.spool(job.id) / artifact.path
-        digests |= await _hashed(path, plan, missing, Meter(job.id, plan.total_bytes, emit))
+        digests |= await _hashed(path, plan, missing, Reading(job.id, plan.total_bytes, emit))
         if artifact.is_source:
             await preparing.require_unchanged(job)
     parts = tuple(digests[index] for index in range(plan.part_count))
@@ -183,7 +165,7 @@ async def _recording_content(job: JobRecord, emit: Callable[[Event], None]) -> t
     path, plan = Path(job.source), make_plan(job.identity.size_bytes)
     try:
         await preparing.require_unchanged(job)
-        digests = await _hashed(path, plan, range(plan.part_count), Meter(job.id, plan.total_bytes, emit))
+        digests = await _hashed(path, plan, range(plan.part_count), Reading(job.id, plan.total_bytes, emit))
         await preparing.require_unchanged(job)
     except RecordingError as error:
         return None, f"the receipt cannot speak for the recording, only for what was sent: {error.message}"
@@ -191,7 +173,7 @@ async def _recording_content(job: JobRecord, emit: Callable[[Event], None]) -> t
     return Content(path.name, plan.total_bytes, plan.part_size_bytes, digest_of_parts(parts), parts), None
 
 
-async def _hashed(path: Path, plan: Plan, wanted: list[int] | range, meter: Meter) -> dict[int, bytes]:
+async def _hashed(path: Path, plan: Plan, wanted: list[int] | range, meter: Reading) -> dict[int, bytes]:
     found: dict[int, bytes] = await anyio.to_thread.run_sync(lambda: dict(part_digests(path, plan, wanted, meter)))
     if len(found) < len(wanted):
         raise RecordingError(f"{path} is shorter than what was sent", reason="Changed")

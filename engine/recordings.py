@@ -15,7 +15,9 @@ from .errors import ConfigError, UserError
 from .events import Warned
 from .model import JobKind, JobRecord, JobState
 from .redaction import remember
+from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
 from .runtime.local_service import LOCAL
+from .runtime.ownership import owned
 from .wire.address import origin
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Recordings:
         """
         crew, source = self.crew, _absolute(recording)
         job = self._draft(source, await preparing.identify(source), kind, endpoint, wish)
-        found, added = None if self.new else crew.manifest.find(job), False
+        found, added = None if self.new else crew.manifest.find(job) or await self._taken_up(job), False
         if found is None:
             if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
                 await crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
@@ -55,6 +57,28 @@ class Recordings:
         if found.source != str(source):
             found = crew.manifest.relocate(found, str(source))
         return found, added
+
+    async def _taken_up(self, new: JobRecord) -> JobRecord | None:
+        """The job of what the recording was before it changed, if the service cannot have it yet.
+
+        Raises:
+            RecordingChanged: the recording has become shorter.
+        """
+        crew = self.crew
+        old = crew.manifest.unsubmitted(new)
+        if old is None or preparing.grows(old) or not _same_recipe(old, new.wish):
+            return None
+        require_not_shorter(old, new.identity)
+        if old.artifact is not None and old.artifact.is_source:
+            return old  # whoever owns it revises it
+        await preparing.check(Path(new.source), new.wish)
+        with owned(crew.manifest.job_folder(old.id)) as mine:
+            old = crew.manifest.job(old.id)
+            if not mine or old.state not in UNSUBMITTED:
+                crew.emit(Warned(old.id, "another process is at work on the recording as it was before it changed"))
+                return old
+            base_url = await crew.access.base_url(old.endpoint) if old.wire is not None else None
+            return await prepare_anew(old, new.identity, crew, base_url)
 
     async def end_outdated(self, new: JobRecord) -> None:
         """End the unfinished jobs of what the recording was before it changed, unless they have all they need."""
@@ -133,11 +157,18 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
     return Path(path).absolute()
 
 
+def _made_with(job: JobRecord) -> str:
+    return job.wish if job.artifact is None else job.artifact.recipe
+
+
+def _same_recipe(job: JobRecord, wish: str) -> bool:
+    return wish in {preparing.AUTO, job.wish, _made_with(job)}
+
+
 def _require_same_recipe(job: JobRecord, wish: str) -> None:
     """One recording is one job: another recipe for it must be asked for as another job."""
-    made_with = job.wish if job.artifact is None else job.artifact.recipe
-    if wish not in {preparing.AUTO, job.wish, made_with}:
+    if not _same_recipe(job, wish):
         raise UserError(
-            f"{job.source} already is job {job.id}, with the recipe {made_with}",
+            f"{job.source} already is job {job.id}, with the recipe {_made_with(job)}",
             hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {wish}",
         )

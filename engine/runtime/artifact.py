@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..model import Plan, SourceIdentity, Span
 
 _HASH_PIECE_BYTES: Final = 4 << 20
+_STILL_WRITTEN: Final = (
+    "nothing is lost; when it is finished, run the same command again, or send it while it grows: "
+    "`speechstream upload --follow`"
+)
 
 
 class ArtifactFile:
@@ -61,13 +65,13 @@ class ArtifactFile:
         if facts.st_size != self.size_bytes:
             raise RecordingChanged(
                 f"{self.path} has {facts.st_size} bytes, and had {self.size_bytes} when its upload began",
-                hint="the upload so far is kept; send the file as it is now with the same command",
+                hint=_STILL_WRITTEN,
             )
         known = self._unchanged
         if known is not None and facts.st_mtime_ns != known.mtime_ns:
             raise RecordingChanged(
                 f"{self.path} was written to while it was being sent",
-                hint="when it is finished, run the same command again",
+                hint=_STILL_WRITTEN,
             )
 
     def read_now(self, offset: int, size_bytes: int) -> bytes:

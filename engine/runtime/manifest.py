@@ -21,7 +21,7 @@ from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
 from ..model import Capabilities, JobState, Span
 from .database import Database
-from .rows import changed_columns, job_columns, job_of, lane_of, lane_values, readable, storable
+from .rows import changed_columns, identity_columns, job_columns, job_of, lane_of, lane_values, readable, storable
 from .sealing import Seal
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..core.pacing import RateLimit
-    from ..model import JobRecord, Lane, Plan, Tally, WireName
+    from ..model import JobRecord, Lane, Plan, SourceIdentity, Tally, WireName
 
 CAPABILITY_TTL_S: Final = 3600.0
 _PACE_KEPT_S: Final = 3600.0
@@ -149,6 +149,51 @@ class Manifest:
             count = max(job.join_count, used or 0)  # no key of a lane that was may be met again
             self._update(job_id, {"state": str(JobState.PREPARING), "join_count": count, **forgotten})
         return self.job(job_id)
+
+    def unsubmitted(self, job: JobRecord) -> JobRecord | None:
+        """The newest job of the same path, kind and endpoint of which the service cannot have made anything yet."""
+        with self._explained():
+            row = self._db.execute(
+                """SELECT * FROM job WHERE source = ? AND endpoint = ? AND kind = ?
+                   AND state IN ('new', 'preparing', 'uploading') ORDER BY created_at DESC LIMIT 1""",
+                (os.fsencode(job.source), job.endpoint, job.kind),
+            ).fetchone()
+        return None if row is None else self._job(row)
+
+    def reidentify(self, job_id: str, identity: SourceIdentity) -> JobRecord:
+        """The recording is another one now: remember which."""
+        with self._transaction():
+            self._update(job_id, identity_columns(identity))
+        return self.job(job_id)
+
+    def revise(
+        self, job_id: str, identity: SourceIdentity, lanes: Iterable[Lane] | None, forgotten: Iterable[int] = ()
+    ) -> JobRecord:
+        """The recording that is sent as it is has changed: its lanes, and the parts whose digests no longer hold.
+
+        Without lanes it will be planned anew.
+        """
+        with self._transaction():
+            job = self.job(job_id)
+            if job.artifact is None or not job.artifact.is_source:
+                raise InternalError(f"job {job_id} does not send its recording as it is")
+            artifact = replace(job.artifact, size_bytes=identity.size_bytes)
+            changes = {"artifact": artifact, "joined_url": None, "join_count": self._unused_count(job)}
+            if lanes is None:
+                changes["part_size_bytes"] = None
+                for table in ("lane", "part"):
+                    self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job_id,))  # noqa: S608 - ours
+            for lane in lanes or ():
+                self._put_lane(job_id, lane)
+            rows = [(job_id, number) for number in forgotten]
+            self._db.executemany("DELETE FROM part WHERE job = ? AND number = ?", rows)
+            self._update(job_id, {**changed_columns(changes, self._seal), **identity_columns(identity)})
+        return self.job(job_id)
+
+    def _unused_count(self, job: JobRecord) -> int:
+        """A number that no join, and no generation of a lane, of this job has had: keys must never be met again."""
+        used = self._db.execute("SELECT MAX(generation) FROM lane WHERE job = ?", (job.id,)).fetchone()[0]
+        return max(job.join_count, used or 0) + 1
 
     def outdated(self, job: JobRecord) -> list[str]:
         """Unfinished jobs of the same path whose recording was another one then."""

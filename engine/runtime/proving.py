@@ -5,18 +5,37 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+import anyio.from_thread
 import xxhash
 
 from ..core.proof import Comparison, Verdict, differing_spans
 from ..errors import RecordingError
+from ..events import Checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from ..events import Event
     from ..model import Plan
 
 _PIECE_BYTES: Final = 4 << 20
+
+
+class Reading:
+    """Tells how far a thread's reading of `total_bytes` is."""
+
+    def __init__(self, job_id: str, total_bytes: int, emit: Callable[[Event], None]) -> None:
+        self._job_id = job_id
+        self._total_bytes = total_bytes
+        self._done_bytes = 0
+        self._emit = emit
+
+    def __call__(self, read_bytes: int) -> None:
+        """So much more was read."""
+        self._done_bytes += read_bytes
+        event = Checked(self._job_id, self._done_bytes, self._total_bytes)
+        anyio.from_thread.run_sync(self._emit, event)  # reading is a thread's; telling is the loop's
 
 
 def size_of(path: Path) -> int | None:

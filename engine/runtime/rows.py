@@ -144,19 +144,25 @@ def changed_columns(changes: Mapping[str, object], seal: Seal) -> dict[str, Valu
     return columns
 
 
-def job_columns(job: JobRecord) -> dict[str, Value]:
-    """A new job's row."""
-    identity = job.identity
+def identity_columns(identity: SourceIdentity) -> dict[str, Value]:
+    """Who a recording is, in the columns of its job."""
     return {
-        "id": job.id,
-        "kind": str(job.kind),
-        "state": str(job.state),
-        "source": os.fsencode(job.source),
         "device": str(identity.device),
         "inode": str(identity.inode),
         "size_bytes": identity.size_bytes,
         "mtime_ns": identity.mtime_ns,
         "fingerprint": identity.fingerprint,
+    }
+
+
+def job_columns(job: JobRecord) -> dict[str, Value]:
+    """A new job's row."""
+    return {
+        "id": job.id,
+        "kind": str(job.kind),
+        "state": str(job.state),
+        "source": os.fsencode(job.source),
+        **identity_columns(job.identity),
         "wish": job.wish,
         "endpoint": job.endpoint,
         "idempotency_key": job.idempotency_key,

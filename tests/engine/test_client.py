@@ -32,6 +32,7 @@ from engine.events import Transferred, Warned, as_dict
 from engine.model import JobKind, JobState, WireName
 from engine.progress.sentences import sentence
 from engine.runtime.manifest import Manifest
+from engine.runtime.ownership import owned
 from tests.engine.world import Events, FakeClock
 from tests.faults.recording import write_wav
 from tests.faults.scripted import TEXT, Asked, Moment, ScriptedService, Strike, reply
@@ -167,15 +168,90 @@ async def test_what_a_server_no_longer_offers_is_asked_anew(house: House) -> Non
 
 
 class TestAsIs:
-    async def test_a_recording_replaced_between_two_runs_is_not_sent(self, house: House) -> None:
-        """Size and time are those of the old one, the bytes are not: nothing of them is mixed with what was sent."""
-        job = await house.stopped_by_401(PATCH)
+    @pytest.mark.parametrize("how", ["resume", "repeat"])
+    async def test_a_recording_replaced_between_two_runs_is_not_mixed(self, house: House, how: str) -> None:
+        """Size and time are those of the old one, the bytes are not: nothing of what was sent is used; it is told."""
+        house.service._strike = Strike(3, Moment.MID_BODY)
+        job = await house.stopped_by_401("HEAD /v1/uploads/{id}")
+        assert any(0 < len(upload.content) < len(CONTENT) for upload in house.service.uploads.values())
         house.replace_recording()
         async with house.client() as client:
-            with pytest.raises(RecordingChanged, match=job.id):
-                await client.resume(job.id)
-        assert house.service.requests == []
-        assert house.service.jobs == {}
+            await (client.resume(job.id) if how == "resume" else client.transcribe(house.recording))
+        assert list(house.service.jobs.values()) == [house.recording.read_bytes()]
+        assert house.job().id == job.id
+        assert any("the recording changed since" in warning for warning in house.warnings())
+
+    async def test_one_lane_stays_where_nothing_of_it_changed(self, house: House) -> None:
+        """What was acknowledged holds, what comes after it is another: the upload goes on with the bytes of now."""
+        house.recording.write_bytes(CONTENT * 50)
+        sent = iter(range(100))
+        house.service.replying = lambda asked: reply(401) if asked.route == PATCH and next(sent) > 1 else None
+        with pytest.raises(KeyRejected):
+            await house.transcribe()
+        house.service.replying = lambda _: None
+        house.service.requests.clear()
+        (held,) = [len(upload.content) for upload in house.service.uploads.values()]
+        assert PART_SIZE_BYTES < held < len(CONTENT) * 49
+        with house.recording.open("r+b") as file:
+            file.seek(len(CONTENT) * 49)
+            file.write(b"edited")
+        assert await house.transcribe() == TEXT
+        assert "POST /v1/uploads" not in house.service.requests
+        assert list(house.service.jobs.values()) == [house.recording.read_bytes()]
+
+    async def test_one_lane_goes_again_when_an_acknowledged_part_changed(self, house: House) -> None:
+        """It cannot be taken back in part: it is made anew, under another key, and the old one is removed."""
+        house.recording.write_bytes(CONTENT * 50)
+        sent = iter(range(100))
+        house.service.replying = lambda asked: reply(401) if asked.route == PATCH and next(sent) > 1 else None
+        with pytest.raises(KeyRejected):
+            await house.transcribe()
+        keys: list[str] = []
+
+        def noting(asked: Asked) -> bytes | None:
+            if asked.route == "POST /v1/uploads":
+                keys.append(asked.headers["idempotency-key"])
+            return reply(204) if asked.method == "DELETE" else None
+
+        house.service.replying = noting
+        house.service.requests.clear()
+        with house.recording.open("r+b") as file:
+            file.write(b"edited")
+        assert await house.transcribe() == TEXT
+        assert house.service.requests.count("DELETE /v1/uploads/{id}") == 1
+        assert keys
+        assert not keys[0].endswith('.0.0"')
+        assert list(house.service.jobs.values()) == [house.recording.read_bytes()]
+
+    async def test_a_delivery_does_not_keep_half_a_part(self, house: House) -> None:
+        """Nobody will compare it: bytes without a digest go again when the recording changed anywhere."""
+        house.service._strike = Strike(3, Moment.MID_BODY)
+        house.service.replying = refusing("HEAD /v1/uploads/{id}")
+        to = f"{house.service.endpoint}/uploads"
+        async with house.client() as client:
+            with pytest.raises(KeyRejected):
+                await client.send(house.recording, to)
+        house.service.replying = lambda _: None
+        house.replace_recording()
+        async with house.client() as client:
+            await client.send(house.recording, to)
+        assert bytes([*house.service.uploads.values()][-1].content) == house.recording.read_bytes()
+        assert house.job().state is JobState.COMPLETED
+
+    async def test_the_documented_call_sends_what_is_there_now(self, house: House) -> None:
+        """Nothing was kept of the request that was cut off, and nothing has to be."""
+        house.service.replying = refusing("OPTIONS /v1/uploads", 404)
+        house.service._strike = Strike(2, Moment.BEFORE)
+        unread = house.recording.stat()
+
+        def edit(asked: Asked) -> bytes | None:
+            if asked.method == "OPTIONS" and house.recording.stat().st_mtime_ns == unread.st_mtime_ns:
+                house.recording.write_bytes(CONTENT + b"more")
+            return reply(404) if asked.method == "OPTIONS" else None
+
+        house.service.replying = edit
+        assert await house.transcribe() == TEXT
+        assert list(house.service.jobs.values()) == [CONTENT + b"more"]
 
     async def test_a_delivery_replaced_while_it_was_sent_is_not_delivered(self, house: House) -> None:
         """Nobody else compares those bytes: the file is looked at once more after its last one."""
@@ -375,6 +451,66 @@ async def test_a_lost_artifact_is_made_and_sent_again(house: House) -> None:
     assert keys == {f'"{job.idempotency_key}"'}
     assert [len(content) for content in house.service.jobs.values()] == [job.artifact.size_bytes]
     assert house.warnings() == ["the prepared artifact is no longer here; it is made and sent again"]
+
+
+class TestPrepared:
+    async def test_a_recording_that_changed_is_prepared_again(self, house: House) -> None:
+        """Same job, same key, lanes of their own: what is transcribed is the recording as it is now."""
+        write_wav(house.recording, 200_000, seed=1)
+        job = await house.stopped_by_401(PATCH, recipe="standard")
+        write_wav(house.recording, 200_000, seed=2)
+        keys = set[str]()
+
+        def noting(asked: Asked) -> bytes | None:
+            if asked.route == SUBMIT:
+                keys.add(asked.headers["idempotency-key"])
+            return reply(204) if asked.method == "DELETE" else None
+
+        house.service.replying = noting
+        assert await house.transcribe(recipe="standard") == TEXT
+        assert (house.job().id, keys) == (job.id, {f'"{job.idempotency_key}"'})
+        assert house.service.requests.count("DELETE /v1/uploads/{id}") == 1
+        assert [warning.partition(" since ")[0] for warning in house.warnings()] == ["the recording changed"]
+        write_wav(house.recording, 200_000, seed=1)
+        async with house.client(recipe="standard") as client:
+            await client.upload(house.recording)  # another job, as the first one was submitted
+        first, second = house.service.jobs.values()
+        assert first != second
+
+    async def test_a_recording_that_was_only_touched_is_not(self, house: House) -> None:
+        """Its bytes are the same as far as can be told: what was prepared and sent stays."""
+        write_wav(house.recording, 200_000, seed=1)
+        job = await house.stopped_by_401(PATCH, recipe="standard")
+        os.utime(house.recording)
+        assert await house.transcribe(recipe="standard") == TEXT
+        assert house.job().id == job.id
+        assert "POST /v1/uploads" not in house.service.requests
+        assert house.warnings() == []
+
+    async def test_a_recording_that_shrank_is_told_with_both_ways(self, house: House) -> None:
+        """The prepared artifact holds more than the file does now: it can be finished, or begun anew."""
+        write_wav(house.recording, 200_000, seed=1)
+        job = await house.stopped_by_401(PATCH, recipe="standard")
+        size = house.recording.stat().st_size
+        write_wav(house.recording, 100_000, seed=1)
+        async with house.client(recipe="standard") as client:
+            with pytest.raises(RecordingChanged, match=f"{size} bytes when job {job.id} began") as caught:
+                await client.transcribe(house.recording)
+            assert "--new" in (caught.value.hint or "")
+            assert f"speechstream resume {job.id}" in (caught.value.hint or "")
+            await client.resume(job.id)
+        assert len(house.service.jobs) == 1
+
+    async def test_while_another_process_is_at_work(self, house: House) -> None:
+        """Nothing is taken from under it: its result is waited for, and the change is told."""
+        write_wav(house.recording, 200_000, seed=1)
+        job = await house.stopped_by_401(PATCH, recipe="standard")
+        write_wav(house.recording, 200_000, seed=2)
+        with owned(house.state / "jobs" / job.id) as mine:
+            assert mine
+            async with house.client(recipe="standard") as client:
+                assert (await client.open(house.recording)).identity == job.identity
+        assert "another process is at work" in house.warnings()[-1]
 
 
 class TestCancel:
