@@ -2,6 +2,7 @@
 
     python -m tests.faults.chaos --seeds 1000 --jobs 2
     python -m tests.faults.chaos --seed 17
+    python -m tests.faults.chaos --hundred --fresh 10
     python -m tests.faults.chaos --seeds 1000 --write docs/reliability.md
 
 One JSON line a scenario goes to stdout, the table and every failure to stderr. What failed keeps its folder and tells
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.chaos.hundred import HUNDRED
 from tests.faults.chaos.ledger import Outcome, page, table
 from tests.faults.chaos.scenario import draw
 from tests.faults.chaos.trial import try_out
@@ -34,19 +37,30 @@ def outcomes(seeds: Sequence[int], jobs: int, folder: Path) -> Iterator[Outcome]
             yield done.result()
 
 
+def _seeds(options: argparse.Namespace) -> Sequence[int]:
+    if options.seed is not None:
+        sys.stderr.write(f"{draw(options.seed)}\n")
+        return [options.seed]
+    seeds = HUNDRED if options.hundred else tuple(range(options.first, options.first + options.seeds))
+    fresh = random.SystemRandom().sample(range(1_000_000, 1_000_000_000), options.fresh)
+    if fresh:
+        sys.stderr.write(f"fresh seeds: {' '.join(map(str, fresh))}\n")
+    return (*seeds, *fresh)
+
+
 def main() -> int:
     """Try what the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds are tried")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, help="only this one, telling what it is")
+    parser.add_argument("--hundred", action="store_true", help="the same quick hundred each time, which have it all")
+    parser.add_argument("--fresh", type=int, default=0, help="so many besides that nobody tried before")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     parser.add_argument("--keep", type=Path, default=Path("build/chaos"), help="where what failed is kept")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     options = parser.parse_args()
-    seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
-    if options.seed is not None:
-        sys.stderr.write(f"{draw(options.seed)}\n")
+    seeds = _seeds(options)
     options.keep.mkdir(parents=True, exist_ok=True)
     known, began_s = [], time.monotonic()
     for outcome in outcomes(seeds, options.jobs, options.keep.absolute()):

@@ -73,14 +73,28 @@ class Run:
     hung: bool
 
     @property
+    def error(self) -> dict[str, object]:
+        """What it told at its end, with `--json`, of why it could not do its work."""
+        for line in reversed(self.complaints):
+            if line.startswith('{"error": '):
+                told: dict[str, object] = json.loads(line)
+                return told
+        return {}
+
+    @property
     def is_ambiguous(self) -> bool:
-        """Whether it ended by asking a person whether the service has a job."""
-        return any(event.get("error") == "AmbiguousUpload" for event in self.events)
+        """Whether it asked a person whether the service has a job."""
+        return self.error.get("error") == "AmbiguousUpload"
+
+    @property
+    def found_it_shrunk(self) -> bool:
+        """Whether it refused a recording that has become shorter, and left it to a person what to do."""
+        return self.error.get("error") == "RecordingChanged"
 
     @property
     def came_to_nothing(self) -> bool:
         """Whether it took up a pipe that had been killed before anything had come through it."""
-        return any(str(event.get("message", "")).startswith("Nothing came in") for event in self.events)
+        return str(self.error.get("message", "")).startswith("Nothing came in")
 
 
 @dataclass(slots=True)
@@ -140,7 +154,8 @@ class Course:
             time.sleep(_HALF)  # a request that was under way may still arrive
             self.found_by_a_person = next(iter(self.service.jobs()), None)
             return self.found_by_a_person is not None
-        return run.code in {0, 1} and not (run.came_to_nothing and self.scenario.size_bytes)
+        speaks_again = run.came_to_nothing and self.scenario.size_bytes > 0
+        return run.code in {0, 1} and not speaks_again and not run.found_it_shrunk
 
     # -- one life --------------------------------------------------------------------------------
 
@@ -197,6 +212,8 @@ class Course:
             words += ["--recipe", "as-is", "--wire", scenario.wire]
         if scenario.source == "followed":
             words += ["--follow", "--idle", f"{_IDLE_S:.0f}s"]
+        if last is not None and last.found_it_shrunk:
+            words += ["--new"]
         return [*words, "--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
 
     def _known_job(self) -> str:

@@ -51,7 +51,7 @@ def _ends(course: Course) -> Iterator[Complaint]:
         legal = {0} | _SIGNALLED[run.blow]
         if run.is_ambiguous and course.scenario.wire == "single":
             legal |= {75}
-        if _is_refused(course) or run.came_to_nothing:
+        if _is_refused(course) or run.came_to_nothing or (run.found_it_shrunk and "shrunk" in course.scenario.edits):
             legal |= {1}
         if run.code not in legal and not run.hung:
             yield Complaint(f"run {number} ends with one of {sorted(legal)}", f"{run.code}: {_last(run)}")
