@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SEEDS ?= 100
 FIRST ?= 1
+CHAOS ?= --first $(FIRST) --seeds $(SEEDS)
 
 .PHONY: help demo test lint format faults chaos wheel-test clean
 
@@ -38,7 +39,7 @@ faults: $(VENV)/.test ## Kill client and service again and again over a 2 GB upl
 
 chaos: $(VENV)/.test ## Drive the command through SEEDS scenarios drawn from seeds (make chaos SEEDS=1000)
 	@mkdir -p build
-	$(BIN)/python -m tests.faults.chaos --first $(FIRST) --seeds $(SEEDS) --jobs $(WORKERS) > build/chaos.jsonl
+	$(BIN)/python -m tests.faults.chaos $(CHAOS) --jobs $(WORKERS) > build/chaos.jsonl
 
 wheel-test: $(VENV)/.test ## Build the wheel, install it into an empty environment, and do the main job from there
 	.ci/wheel-test $(BIN)/python

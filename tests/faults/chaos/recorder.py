@@ -44,7 +44,7 @@ class Recorder:
         self._threads.append(thread)
 
     def _pieces(self) -> list[bytes]:
-        size = max(1, -(-len(self._content) // _PIECES))
+        size = max(_HEADER_BYTES, -(-len(self._content) // _PIECES))
         return [self._content[start : start + size] for start in range(0, len(self._content), size)] or [b""]
 
     def _feed(self, pipe: IO[bytes]) -> None:
