@@ -42,6 +42,7 @@ class TusServer(httpx.AsyncBaseTransport):
         keys: whether creations and joins are repeatable by Idempotency-Key.
         forgets: whether partial uploads are gone once they are joined.
         strike: told the number and kind of each request; may raise, or name a blow: "cut", "unanswered", a status.
+        cut_bytes: how much of an append a "cut" lets through.
         busiest: the most requests with bytes that were ever under way at once.
     """
 
@@ -49,6 +50,7 @@ class TusServer(httpx.AsyncBaseTransport):
     keys: bool = True
     forgets: bool = False
     strike: Callable[[int, str], str | None] = lambda _, __: None
+    cut_bytes: int = 300_000
     uploads: dict[str, Upload] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     received_bytes: int = 0
@@ -74,7 +76,7 @@ class TusServer(httpx.AsyncBaseTransport):
         if blow is not None and blow.isdigit():
             return _answer(int(blow))
         if blow == "cut":
-            await self._serve(kind, request, at_most=300_000)
+            await self._serve(kind, request, at_most=self.cut_bytes)
             raise httpx.ReadError("reset")
         reply = await self._serve(kind, request)
         if blow == "unanswered":
