@@ -185,7 +185,7 @@ class Delivery(RuleBasedStateMachine):
 
 TestDelivery = Delivery.TestCase
 TestDelivery.settings = settings(
-    max_examples=3000 if os.environ.get("SPEECHSTREAM_FULL") else 25,
+    max_examples=300 if os.environ.get("SPEECHSTREAM_FULL") else 25,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
