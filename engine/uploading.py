@@ -12,6 +12,7 @@ import anyio.abc
 
 from .choosing import WireChoice
 from .core.lane import key_rejected, no_space
+from .core.pacing import RequestSize
 from .core.plan import OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
 from .errors import InternalError, SpeechStreamError
 from .events import Warned
@@ -186,6 +187,7 @@ class Uploading:
                 return await anext(queue, None)
 
         async def work(persistence: Persistence, file: ArtifactFile) -> None:
+            size = RequestSize(wire.limits)  # what one lane finds out of link and server holds for the next
             async with crew.exchanger.line() as line:
                 while (lane := await next_lane()) is not None:
                     upload = LaneUpload(
@@ -201,6 +203,7 @@ class Uploading:
                         emit=crew.emit,
                         meter=meter,
                         supply=supply,
+                        size=size,
                     )
                     follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
                     _, processing_id = await upload.run(lane, submission_follows=follows)

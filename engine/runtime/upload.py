@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -16,7 +16,6 @@ import xxhash
 
 from ..core import lane as policy
 from ..core.lane import Append, Await, Create, Doubt, Finished, LaneState, Locate
-from ..core.pacing import RequestSize
 from ..errors import AmbiguousUpload, UploadRefused
 from ..events import Warned
 from ..faults import Busy, Fault, Gone, Interrupted, Nonsense, ServerTrouble, TooLarge
@@ -29,6 +28,7 @@ from .exchange import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..core.pacing import RequestSize
     from ..events import Event
     from ..model import JobRecord, Lane, Span, Standing
     from ..wire.interface import Wire
@@ -52,7 +52,7 @@ CHECKSUMS: Final = ("xxh3-128", "sha256", "sha1")  # what we can compute, best f
 
 @dataclass(slots=True)
 class LaneUpload:
-    """One lane on its way. Owned by one task."""
+    """One lane on its way. Owned by one task, as is `size`, which what was learnt from earlier lanes comes along in."""
 
     job: JobRecord
     base_url: str
@@ -66,11 +66,8 @@ class LaneUpload:
     emit: Callable[[Event], None]
     meter: Meter
     supply: Supply
-    _size: RequestSize = field(init=False)
+    size: RequestSize
     _uncommitted_bytes: int = 0  # sent since the last commit, which carries the cost along
-
-    def __post_init__(self) -> None:
-        self._size = RequestSize(self.wire.limits)
 
     @property
     def _clock(self) -> Clock:
@@ -95,7 +92,7 @@ class LaneUpload:
 
     async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         while True:
-            request_bytes = self._size.bytes() if self.wire.resumable else self.file.size_bytes
+            request_bytes = self.size.bytes() if self.wire.resumable else self.file.size_bytes
             if self.supply.ended:
                 state = policy.ending_at(state, self.supply.stop)
             step = policy.next_step(state, request_bytes, self.supply.stop)
@@ -151,7 +148,7 @@ class LaneUpload:
         self.file.check()
         before, state = state, policy.appended(state, step, standing, checked=checksum is not None)
         self._commit(state)
-        self._size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
+        self.size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
         self._refill(before, state)
         self.meter.acked(state.lane.index, state.lane.acked_bytes)
         if state.doubt is not Doubt.NONE:
@@ -193,8 +190,8 @@ class LaneUpload:
 
     async def _after(self, fault: Fault, state: LaneState, step: Create | Locate | Append) -> LaneState:
         if isinstance(step, Append):
-            self._size.broke()
-            if isinstance(fault, TooLarge) and not self._size.too_large(step.span.size_bytes):
+            self.size.broke()
+            if isinstance(fault, TooLarge) and not self.size.too_large(step.span.size_bytes):
                 raise UploadRefused(
                     f"The server does not take {step.span.size_bytes} bytes at once, and no less may be sent: "
                     f"{fault.message}",

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import xxhash
 
+from engine.core.pacing import RequestSize
 from engine.core.retry import RetryPolicy
 from engine.errors import AmbiguousUpload, KeyRejected, SpeechStreamError, UploadRefused
 from engine.events import Uploaded, Warned
@@ -150,6 +151,7 @@ class Desk:
                     emit=self.told.append,
                     meter=Meter(JOB.id, Sealed(len(CONTENT)), self.clock, self.told.append),
                     supply=Sealed(len(CONTENT)),
+                    size=RequestSize(self.wire.limits),
                 )
         await exchanger.aclose()
 
