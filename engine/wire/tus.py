@@ -56,9 +56,9 @@ class Created:
 def discover(creation_url: str) -> Conversation[Capabilities | None]:
     """What the server at `creation_url` offers, or None if it does not speak tus.
 
-    OPTIONS carries no Tus-Resumable. Some frameworks route only one form of the path, so a 404 or 405 is asked
-    again with the trailing slash toggled. A reply without any tus header is “not supported”, never an error; but a
-    redirect or a page of HTML is somebody else's (a captive portal's), and decides nothing.
+    OPTIONS carries no Tus-Resumable. Some frameworks route only one form of the path, so a 404, a 405 or a redirect to
+    that form is asked again with the trailing slash toggled. A reply without any tus header is “not supported”, never
+    an error; but any other redirect or a page of HTML is somebody else's (a captive portal's), and decides nothing.
 
     Raises:
         Unauthorized: 401. (403 is what some gateways say of any path they do not know.)
@@ -71,13 +71,23 @@ def discover(creation_url: str) -> Conversation[Capabilities | None]:
         if response.ok and response.is_page:
             raise Intercepted(f"{doing} was answered by a page for people ({response.status})")
         found = _capabilities(response, url)
-        if found is not None or response.status not in _NOT_HERE:
+        if found is not None or not (response.status in _NOT_HERE or _leads_to(toggled, url, response)):
             break
     if found is None and not response.ok:
         fault = fault_of(response, doing)
         if not isinstance(fault, (Refused, Gone)) and response.status != 403:  # noqa: PLR2004 - Forbidden
             raise fault
     return found
+
+
+def _leads_to(other: str, url: str, response: Response) -> bool:
+    location = response.headers.get("location", "")
+    if not 300 <= response.status < 400 or not location:  # noqa: PLR2004 - redirects
+        return False
+    try:
+        return resolve(url, location).reveal() == other
+    except Nonsense:
+        return False
 
 
 def create(  # noqa: PLR0913 - keyword-only: what a creation says

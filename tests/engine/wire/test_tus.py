@@ -74,6 +74,15 @@ class TestDiscover:
         found = talk.reply(204, tus_resumable="1.0.0", tus_extension="creation").result
         assert found == Capabilities(frozenset({"creation"}), creation_url=second)
 
+    @pytest.mark.parametrize("location", ["/files/", "https://tus.example/files/"])
+    @pytest.mark.parametrize("status", [301, 307, 308])
+    def test_a_redirect_to_the_other_slash_form_is_a_route(self, status: int, location: str) -> None:
+        """So do frameworks that answer the other form by a redirect instead of 404."""
+        talk = Talk(tus.discover("https://tus.example/files")).reply(status, location=location)
+        assert talk.request.url == "https://tus.example/files/"
+        found = talk.reply(204, tus_resumable="1.0.0", tus_extension="creation").result
+        assert found == Capabilities(frozenset({"creation"}), creation_url="https://tus.example/files/")
+
     @pytest.mark.parametrize(
         ("status", "headers"),
         [(301, {"location": "https://login.hotel.example/"}), (200, {"content_type": "text/html; charset=utf-8"})],
