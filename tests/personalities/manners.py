@@ -115,6 +115,8 @@ class OtherHost(Personality):
 class StaleHead(Personality):
     """After a connection broke in an append it tells the offset of before, once."""
 
+    mimics = "tuspyserver; a cache on the way"
+
     def take(self, asked: Asked, upload: Upload) -> Reply:
         """The first append breaks off half way, and what came is kept."""
         if self.seen["PATCH"] > 1:
@@ -131,6 +133,8 @@ class StaleHead(Personality):
 class OffsetGoesBack(Personality):
     """Loses bytes that it had acknowledged, as a server does whose disk was not told to keep them."""
 
+    mimics = "uploadx after a 460"
+
     def refuse(self, asked: Asked, upload: Upload | None) -> Reply | None:
         """Before the second append it is back at a half of the first."""
         if upload is not None and self.seen["PATCH"] == 2:
@@ -140,6 +144,8 @@ class OffsetGoesBack(Personality):
 
 class Short204(Personality):
     """Takes half of every append that is larger than 64 KiB, and says so with 204."""
+
+    mimics = "@tus/server; the case that upchunk sends whole again"
 
     def take(self, asked: Asked, upload: Upload) -> Reply:
         """Half of it, then the answer and the end of the connection."""
@@ -152,6 +158,8 @@ class Short204(Personality):
 class NoOffset(Personality):
     """Answers appends by 204 without Upload-Offset."""
 
+    mimics = "a gateway that drops headers it does not know"
+
     def take(self, asked: Asked, upload: Upload) -> Reply:
         """All of it, and no word of where it stands."""
         super().take(asked, upload)
@@ -161,6 +169,8 @@ class NoOffset(Personality):
 class NoVersion(Personality):
     """Never says Tus-Resumable but in OPTIONS."""
 
+    mimics = "tuspyserver's refusals"
+
     def dressed(self, reply: Reply) -> dict[str, str]:
         """As little as possible."""
         return dict(reply.headers)
@@ -169,6 +179,7 @@ class NoVersion(Personality):
 class HttpLocation(Personality):
     """Is reached by https, and thinks that it is http: the proxy before it did not tell."""
 
+    mimics = "@tus/server behind TLS"
     tls = True
 
     def location(self, upload_id: str) -> str:
@@ -179,6 +190,8 @@ class HttpLocation(Personality):
 class ProtocolRelative(Personality):
     """Its Location begins with `//`."""
 
+    mimics = "uploadx"
+
     def location(self, upload_id: str) -> str:
         """A host and a path."""
         return f"{self.origin.removeprefix('http:')}/files/{upload_id}"
@@ -186,6 +199,8 @@ class ProtocolRelative(Personality):
 
 class GoneWhenDone(Personality):
     """Moves a finished upload away: its URL answers 404 from then on."""
+
+    mimics = "tussi"
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,6 +218,8 @@ class GoneWhenDone(Personality):
 class CaptivePortal(Personality):
     """Now and then somebody else answers every request by a page and 200."""
 
+    mimics = "a hotel's network"
+
     intruded: ClassVar[frozenset[int]] = frozenset({1, 3, 5, 6, 8})
 
     def answer(self, asked: Asked) -> Reply:
@@ -216,6 +233,8 @@ class CaptivePortal(Personality):
 
 class Redirecting(CaptivePortal):
     """Now and then somebody redirects a request to another host, in each of the ways there are."""
+
+    mimics = "a hotel's network"
 
     statuses: ClassVar[dict[int, int]] = {1: 302, 3: 307, 5: 308, 6: 301, 8: 303}
 
@@ -241,6 +260,7 @@ class SmallRequests(Personality):
 class Damaged(Personality):
     """Finds the checksum of two appends wrong, by 460, which are right when they come again."""
 
+    mimics = "a link that damages data"
     options = ("--checksum",)
     extensions = "creation,checksum"
 
@@ -261,6 +281,8 @@ class Damaged(Personality):
 class Forgetful(Personality):
     """Says 404 to the first append and to the first question: the upload is not everywhere yet."""
 
+    mimics = "a store that is consistent in the end; the case that tus-js-client 5.0.0-pre2 fails"
+
     def refuse(self, asked: Asked, upload: Upload | None) -> Reply | None:
         """The first append comes too early."""
         return Reply(404) if self.seen["PATCH"] == 1 else super().refuse(asked, upload)
@@ -270,9 +292,41 @@ class Forgetful(Personality):
         return Reply(404) if self.seen["HEAD"] == 1 else super().stand(asked)
 
 
+class ClaimsMore(Personality):
+    """Says that it has bytes which were never sent: somebody else wrote into the upload."""
+
+    mimics = "google-cloud-swift#861"
+
+    def take(self, asked: Asked, upload: Upload) -> Reply:
+        """The first append breaks off, and a stranger's bytes follow it."""
+        if self.seen["PATCH"] > 1:
+            return super().take(asked, upload)
+        asked.keep(upload.content, asked.length_bytes // 2)
+        upload.content += bytes(8 * MIB)
+        return Reply(0)
+
+    def create(self, asked: Asked) -> Reply:
+        """What is left behind for a new one expires."""
+        self.uploads.clear()
+        return super().create(asked)
+
+
+class Throttling(Personality):
+    """Answers every second append by 429, more often than a client has patience that counts."""
+
+    mimics = "Uppy's fifth 429"
+
+    def refuse(self, asked: Asked, upload: Upload | None) -> Reply | None:
+        """Come back at once, please."""
+        if self.seen["PATCH"] < 12 and self.seen["PATCH"] % 2:
+            return Reply(429, {"Retry-After": "0"})
+        return super().refuse(asked, upload)
+
+
 class SlowJoin(Personality):
     """Joins lanes, and takes its time before it says so."""
 
+    mimics = "owncloud/core#32217"
     extensions = "creation,concatenation"
     taken_s: ClassVar[float] = 3.0
 
@@ -285,6 +339,7 @@ class SlowJoin(Personality):
 class WillNotJoin(Personality):
     """Says that it joins lanes, and refuses to when it is asked."""
 
+    mimics = "a server that advertises too much"
     extensions = "creation,concatenation"
 
     def join(self, urls: list[str], metadata: str) -> Reply:
@@ -312,6 +367,8 @@ PERSONALITIES: Final[tuple[type[Personality], ...]] = (
     SmallRequests,
     Damaged,
     Forgetful,
+    ClaimsMore,
+    Throttling,
     SlowJoin,
     WillNotJoin,
 )
