@@ -60,6 +60,7 @@ class Server:
         checksum: whether it offers the checksum extension.
         lanes: how many connections our client may use.
         joins: whether it does, as the server joins what they bring.
+        dead_for_s: how long a dead connection stays unknown to the server in a test; for ever where it can bear that.
         quirks: what a client has to bear with it.
     """
 
@@ -75,6 +76,7 @@ class Server:
     checksum: bool = False
     lanes: int = 4
     joins: bool = False
+    dead_for_s: float | None = None
     quirks: tuple[str, ...] = ()
 
 
@@ -90,6 +92,7 @@ class Scenario:
         kill: who is killed when half of the bytes have passed.
         options: of the command.
         lanes: whether it is one for several lanes, for one lane, or for both (None).
+        servers: the ones it is gone through with, if not with all: it takes long, and the others are no other case.
     """
 
     id: str
@@ -99,6 +102,7 @@ class Scenario:
     kill: Kill = Kill.NOBODY
     options: tuple[str, ...] = ()
     lanes: bool | None = None
+    servers: frozenset[str] | None = None
 
 
 IN_FLIGHT_BYTES: Final = MIB  # what sockets and the proxy hold when a link breaks
@@ -142,7 +146,9 @@ SERVERS: Final = (
         "{id}",
         IN_FLIGHT_BYTES,
         lanes=1,
+        dead_for_s=30.0,  # longer than our client takes to notice that nobody reads
         quirks=(
+            "a dead connection keeps its lock, and an append then stops the whole server for 30 s before it is 503",
             "OPTIONS is only answered under the path with a trailing slash",
             "a HEAD of an upload without `filename` or `filetype` is refused",
             "killed in an append it forgets what it wrote and goes on behind it: wrong bytes, and no reply tells",
@@ -230,6 +236,13 @@ SCENARIOS: Final = (
         Fault(cut_up_after_bytes=BREAK_AFTER_BYTES, cut_by="fin", armed_by=_IN_AN_APPEND),
     ),
     Scenario(
+        "black-hole",
+        "nothing moves any more in an append, and nobody is told",
+        BROKEN_BYTES,
+        Fault(black_hole_after_bytes=BREAK_AFTER_BYTES, armed_by=_IN_AN_APPEND),
+        servers=frozenset({"tus-node-server", "uploadx", "tuspyserver"}),
+    ),
+    Scenario(
         "lost-creation",
         "the answer to the creation is lost",
         BROKEN_BYTES,
@@ -282,6 +295,8 @@ def sent_again_max_bytes(server: Server, scenario: Scenario) -> int:
         return scenario.size_bytes + talk + refused
     if scenario.fault == NO_FAULT and scenario.kill is Kill.NOBODY:
         return talk + refused
+    if scenario.fault.black_hole_for_s is not None:
+        return talk + LARGEST_APPEND_BYTES  # appends are sent and refused until the server hears of the end
     # what a checksum covers is judged as a whole, so nothing of a broken append is kept
     return talk + refused + (LARGEST_APPEND_BYTES if "--checksum" in scenario.options else server.append_max_bytes)
 
@@ -291,7 +306,8 @@ def cells() -> Iterator[tuple[Server, Scenario]]:
     for server in SERVERS:
         for scenario in SCENARIOS:
             offered = server.checksum or "--checksum" not in scenario.options
-            if offered and scenario.lanes in {None, server.joins}:
+            meant = scenario.servers is None or server.id in scenario.servers
+            if offered and meant and scenario.lanes in {None, server.joins}:
                 yield server, _fitted(scenario, server)
 
 
@@ -300,4 +316,6 @@ def _fitted(scenario: Scenario, server: Server) -> Scenario:
     fault = scenario.fault
     if server.joins and fault.cut_up_after_bytes is not None:
         fault = replace(fault, cut_up_after_bytes=BREAK_LANE_AFTER_BYTES)
+    if fault.black_hole_after_bytes is not None:
+        fault = replace(fault, black_hole_for_s=server.dead_for_s)
     return replace(scenario, fault=fault, options=(*scenario.options, "--lanes", str(server.lanes)))
