@@ -155,12 +155,12 @@ def test_a_bomb_ends_as_failed(start: Start) -> None:
 
 def test_a_recording_that_takes_too_long_fails(start: Start) -> None:
     """Worker and decoder are ended after their time, the message says so, and the next one has its turn."""
-    service = start(*FAST, "--transcription-limit", "1.5")
-    long = upload(service, spoken(60))
+    service = start(*FAST, "--transcription-limit", "8")
+    long = upload(service, spoken(600))
     short = upload(service, wav(0.5))
     reply = ended(service, long)
     assert reply["status"] == "failed"
-    assert "longer than the 2 s" in (reply["message"] or "")
+    assert "longer than the 8 s" in (reply["message"] or "")
     assert ended(service, short)["status"] == "completed"
     service.wait_for(lambda: not psutil.Process(service.process.pid).children(recursive=True))
 
