@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.faults.plan import Fault
     from tests.faults.replay import Replay
 
+STORMED = "reset in a storm"  # in `Connection.suffered`: it was cut at its age
 _CHUNK_BYTES = 16 * 1024
 # Small buffers, so that a client soon feels what happens behind the proxy. With a delay they bound
 # the speed as a real window does: 16 chunks of 16 KiB in flight are 2.6 MB/s at 0.1 s.
@@ -186,7 +187,7 @@ class Connection:
 
     def _cut_as_planned(self) -> None:
         if not self._broken and next(self._breaks, None) is not None:
-            self.suffered.append("cut at an age")
+            self.suffered.append(STORMED)
             self.cut(self._fault.cut_by)
 
     def _black_hole_as_planned(self) -> None:

@@ -19,6 +19,7 @@ from tests.faults.chaos.recorder import Recorder
 from tests.faults.chaos.scenario import Life
 from tests.faults.chaos.watching import Deed, Watch
 from tests.faults.command import Command, environment
+from tests.faults.connection import STORMED
 from tests.faults.plan import Plan
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ class Course:
         return Deed(ends_s, lambda: self._end(spell, life))
 
     def _end(self, spell: Spell, life: Life) -> None:
-        self.proxy.plan = life.plan
+        self.proxy.plan = self._rest_of(life.plan)
         if spell.kind == "rebinding":
             stale = [connection for connection in self.proxy.connections if not connection.ended]
             forget = threading.Timer(_STALE_S, self.proxy.cut_all, kwargs={"which": stale})
@@ -309,6 +310,14 @@ class Course:
             self._threads.append(forget)
         elif spell.kind == "outage":
             self.proxy.restore_all()
+
+    def _rest_of(self, plan: Plan) -> Plan:
+        """The plan with as many breaks as it has left: a spell in between gives it no new ones."""
+        if plan.at_most is None:
+            return plan
+        fresh = self.proxy.connections[self._known_connections :]
+        spent = sum(what != STORMED for connection in fresh for what in connection.suffered)
+        return replace(plan, at_most=max(0, plan.at_most - spent))
 
     def restart(self, restart: Restart) -> None:
         """Have the service ended and started again in a thread, while others look on."""
