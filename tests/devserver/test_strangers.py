@@ -146,7 +146,7 @@ def test_the_database_is_never_in_reach_of_a_text(service: "Service") -> None:
     assert service.offset(service.create(1)) == 0
 
 
-def test_an_unknown_thing_takes_no_longer_when_it_is_somebody_else_s(start: Start, tmp_path: "Path") -> None:
+def test_what_is_somebody_else_s_answers_as_what_never_was(start: Start, tmp_path: "Path") -> None:
     """Another account's upload, its job and its lanes answer exactly as what never was: no oracle."""
     key_file = tmp_path / "keys"
     key_file.write_text("ann:first-key\nbob:second-key\n")
