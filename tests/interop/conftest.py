@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,11 +78,13 @@ class Way:
         line: what the client connects to.
         server: what is at its end, perhaps behind an nginx.
         behind: the link between nginx and the server, where there is an nginx.
+        dead_for_s: after what time the server hears of the end of lost connections; None is never.
     """
 
     line: FaultProxy
     server: StrangersServer
     behind: FaultProxy | None = None
+    dead_for_s: float | None = None
 
     @property
     def creation_url(self) -> str:
@@ -93,6 +96,14 @@ class Way:
         self.server.kill()
         self.server.start()
         (self.behind or self.line).target = ("127.0.0.1", self.server.port)
+
+    def lose_connections(self) -> None:
+        """Let the connections of now stand still; the server hears of their end late or never."""
+        self.line.black_hole_all()
+        if self.dead_for_s is not None:
+            timer = threading.Timer(self.dead_for_s, self.line.restore_all)
+            timer.daemon = True
+            timer.start()
 
     def stored(self, upload_url: str) -> bytes:
         """What the server has under a URL that our client was told by this way."""
@@ -127,7 +138,8 @@ class Strangers:
         end = self.running(server)
         with contextlib.ExitStack() as stack:
             if server.buffering is None:
-                yield Way(stack.enter_context(FaultProxy("127.0.0.1", end.port)), end)
+                line = stack.enter_context(FaultProxy("127.0.0.1", end.port))
+                yield Way(line, end, dead_for_s=server.dead_for_s)
                 return
             behind = stack.enter_context(FaultProxy("127.0.0.1", end.port))
             folder = self.folder / f"nginx-{behind.port}"

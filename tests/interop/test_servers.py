@@ -56,9 +56,11 @@ def deliver(way: Way, recording: Path, scenario: Scenario) -> tuple[int, str, st
             half_way(way, scenario.size_bytes)
         if scenario.kill is Kill.SERVER:
             way.kill_server()
-        if scenario.kill is not Kill.CLIENT:
+        if scenario.kill not in {Kill.CLIENT, Kill.UNHEARD}:
             code, printed = command.finish()
             return code, printed.strip(), "".join(command.complaints)
+        if scenario.kill is Kill.UNHEARD:
+            way.lose_connections()
         assert command.kill() == -9
     way.line.plan = Plan()
     with sending(recording, way.creation_url, *scenario.options) as command:
