@@ -6,7 +6,9 @@ comes, so a connection that breaks leaves what had arrived.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,12 +37,16 @@ class Reply:
 
 @dataclass(slots=True)
 class Asked:
-    """A request as it came; names of headers are lower case. The body is read by who wants it."""
+    """A request as it came; names of headers are lower case.
+
+    The body is read by who wants it; `interrupt` ends it for them, wherever it is, as a read deadline does.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     reader: BufferedIOBase
+    interrupt: Callable[[], None] = lambda: None
 
     @property
     def length_bytes(self) -> int:
@@ -207,6 +213,11 @@ class PersonalServer:
         self._server.server_close()
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_port
+
+    @property
     def creation_url(self) -> str:
         """Where uploads are created."""
         return f"{self.origin}/files"
@@ -230,7 +241,7 @@ class _Exchange(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, _Server)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = server.personality.answer(Asked(self.command, self.path, headers, self.rfile))
+        reply = server.personality.answer(Asked(self.command, self.path, headers, self.rfile, self._interrupt))
         self.close_connection = self.close_connection or reply.hang_up
         if reply.status == 0:
             self.close_connection = True
@@ -243,6 +254,10 @@ class _Exchange(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self.connection.shutdown(socket.SHUT_RD)
 
     do_OPTIONS = do_POST = do_HEAD = do_PATCH = do_DELETE = do_GET = _answer  # noqa: N815 - the library's names
 
