@@ -211,10 +211,13 @@ class JobRun:
         self._revisions += 1
         job = self._manifest.job(job.id)
         artifact = _artifact(job)
-        revisable = artifact.is_source and not artifact.growing and job.state is JobState.UPLOADING
-        if not revisable or self._revisions > MAX_REVISIONS:
+        if artifact.growing or job.state is not JobState.UPLOADING or self._revisions > MAX_REVISIONS:
             raise error
         await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
+        if not artifact.is_source:
+            preparing.require_repeatable(job)
+            self._emit(Warned(job.id, "the prepared artifact is no longer what it was; it is made and sent again"))
+            return self._manifest.prepare_again(job.id)
         return await revise_upload(job, replace(self._crew, emit=self._emit), await self._base_url(job))
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
@@ -337,6 +340,8 @@ class JobRun:
             case Why.GONE:
                 again = [] if lanes[0].partial else lanes  # the lanes of a joined upload may well be there still
                 warning = "the server no longer has the upload; it is sent again"
+                if lanes[0].partial:
+                    warning = "the server no longer has the joined upload; its lanes are joined again"
             case Why.DIFFERENT:
                 again = [lane for lane in lanes if not lost.parts or lost.touches(_plan(job), lane.span)]
                 damaged = sum(lane.span.size_bytes for lane in again)

@@ -231,7 +231,9 @@ def _lost(state: LaneState, warning: str | None) -> LaneState:
             f"The server lost the upload {state.losses + 1} times",
             hint="the recording is safe here; ask the service's operator, then `speechstream resume`",
         )
-    return replace(state, doubt=Doubt.GONE, losses=state.losses + 1, warning=warning)
+    # What is not believed to be ours was not acknowledged; it has been told why, and not that something is missing.
+    lane = state.lane if warning is None else replace(state.lane, acked_bytes=0)
+    return replace(state, lane=lane, doubt=Doubt.GONE, losses=state.losses + 1, warning=warning)
 
 
 def _distrust(lane: Lane, standing: Standing) -> str | None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engine.runtime.manifest import Manifest
+from tests.engine.house import CONTENT, House
 from tests.engine.world import Events, FakeClock
+from tests.faults.scripted import ScriptedService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,3 +43,15 @@ def manifest(state: Path) -> Iterator[Manifest]:
     """An open manifest in the state folder."""
     with Manifest(state) as manifest:
         yield manifest
+
+
+@pytest.fixture
+def house(tmp_path: Path, state: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """A recording that nobody has sent yet, and an environment that holds nothing of ours."""
+    for name in [name for name in os.environ if name.startswith("SPEECHSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    recording = tmp_path / "talk.mp4"
+    recording.write_bytes(CONTENT)
+    with ScriptedService() as service:
+        yield House(service, recording, state, clock)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
+import httpx
 import pytest
 
-from engine import Client
+from engine import Client, pipeline
 from engine.core.plan import LEAST_LANE_BYTES, PART_SIZE_BYTES
-from engine.errors import RecordingChanged
+from engine.errors import KeyRejected, RecordingChanged
 from engine.events import Uploaded, Warned
 from engine.model import JobState
 from engine.runtime.manifest import Manifest
+from engine.wire.address import resolve
 from tests.engine.world import Events
 from tests.faults.proxy import FaultProxy
 from tests.faults.service import KEY, Service
@@ -240,3 +242,24 @@ async def test_bytes_that_rotted_on_the_server_cost_their_lane(bench: Bench) -> 
     bench.judge(await bench.run())
     assert LEAST_LANE_BYTES <= bench.sent_bytes <= LEAST_LANE_BYTES + TALK_BYTES
     assert f"the server holds other bytes than were sent; {LEAST_LANE_BYTES} bytes go again" in bench.warnings()
+
+
+async def test_a_joined_upload_that_is_gone_is_joined_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lanes are still there: nothing of the recording goes again, and it is told."""
+
+    async def rejected(*_: object) -> str:
+        raise KeyRejected("not this key")
+
+    monkeypatch.setattr(pipeline, "submit", rejected)
+    with pytest.raises(KeyRejected):
+        await bench.run()
+    monkeypatch.undo()
+    with Manifest(bench.state) as manifest:
+        address = manifest.job(bench.job().id).joined_url
+    assert address is not None
+    url = resolve(f"http://127.0.0.1:{bench.service.port}/v1/", address.reveal())
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}", "Tus-Resumable": "1.0.0"}) as somebody:
+        assert (await somebody.delete(url.reveal())).status_code == 204
+    bench.judge(await bench.run())
+    assert bench.sent_bytes <= TALK_BYTES
+    assert bench.warnings() == ["the server no longer has the joined upload; its lanes are joined again"]
