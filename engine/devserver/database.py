@@ -72,6 +72,14 @@ _MIGRATIONS = (
     CREATE INDEX uploads_gone ON uploads (gone_at) WHERE gone_at IS NOT NULL;
     UPDATE idempotency SET key = key_digest(key);
     """,
+    """
+    -- spent: it became a job, or part of one
+    ALTER TABLE uploads ADD COLUMN spent INTEGER NOT NULL DEFAULT 0;
+    UPDATE uploads SET spent = 1 WHERE name IN (SELECT upload FROM jobs);
+    UPDATE uploads SET spent = 1 WHERE name IN (SELECT partial FROM members JOIN jobs ON jobs.upload = members.final);
+    DROP INDEX uploads_of_account;
+    CREATE INDEX uploads_unspent ON uploads (account) WHERE gone_at IS NULL AND NOT spent;
+    """,
 )
 
 

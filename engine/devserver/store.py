@@ -66,13 +66,11 @@ _UPLOAD_OF_CREATION = (
     "AND name = (SELECT upload FROM creations WHERE request = ?)"
 )
 # Files of living uploads that are no job, nor part of one. A final one has a link to the file of each of its parts.
-_FILES = """
-WITH taken AS (SELECT upload FROM jobs WHERE account = :account AND upload IS NOT NULL),
-     living AS (SELECT name FROM uploads WHERE account = :account AND gone_at IS NULL AND name NOT IN taken)
-SELECT (SELECT COUNT(*) FROM living
-        WHERE name NOT IN (SELECT partial FROM members WHERE final IN taken))
-     + (SELECT COUNT(*) FROM members WHERE final IN living)
-"""
+_UNSPENT = "SELECT name FROM uploads WHERE account = :account AND gone_at IS NULL AND NOT spent"
+_FILES = f"SELECT (SELECT COUNT(*) FROM ({_UNSPENT})) + (SELECT COUNT(*) FROM members WHERE final IN ({_UNSPENT}))"  # noqa: S608 - constants
+_SPEND = (
+    "UPDATE uploads SET spent = 1 WHERE name = :upload OR name IN (SELECT partial FROM members WHERE final = :upload)"
+)
 
 
 def _too_many(db: sqlite3.Connection, account: str, files_max: int) -> bool:
@@ -232,6 +230,7 @@ class Store(Database):
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (job.id, job.account, job.upload, job.filename, job.size, job.status, self._clock()),
                 )
+                db.execute(_SPEND, {"upload": job.upload})
                 chosen = job
             if key is not None and of_key is None:
                 db.execute("INSERT INTO idempotency VALUES (?, ?, ?)", (job.account, key_digest(key), chosen.id))

@@ -20,7 +20,7 @@ from .uploads import Uploads
 log = logging.getLogger("speechstream.sweep")
 
 _EVERY_S = 60.0
-_REMEMBERED_S = 86_400.0  # an upload that is gone is told from one that never was for a day
+_REMEMBERED_S = 3600.0  # so long is an upload that is gone told from one that never was
 _ORPHAN_S = 3600.0  # a file is made before its row: younger ones may belong to a server at work
 
 

@@ -176,8 +176,9 @@ def test_keys_of_an_older_database_still_count(start: Start, noise: bytes) -> No
     first = service.http.post("/v1/upload", files={"file": noise}, headers={"Idempotency-Key": "old"})
     service.end()
     with sqlite3.connect(service.data / "state.db") as db:
-        for name in ("creations_of_upload", "members_of_partial", "uploads_of_account", "uploads_gone"):
+        for name in ("creations_of_upload", "members_of_partial", "uploads_unspent", "uploads_gone"):
             db.execute(f"DROP INDEX {name}")
+        db.execute("ALTER TABLE uploads DROP COLUMN spent")
         db.execute("DROP TABLE creations")
         db.execute("UPDATE idempotency SET key = 'old'")
         db.execute("PRAGMA user_version = 1")
