@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from . import preparing
+from .core.proof import Verdict
 from .ending import discard
 from .errors import ConfigError, UserError
 from .events import Warned
 from .model import JobKind, JobRecord, JobState
+from .proving import verify_job
 from .redaction import remember
 from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
 from .runtime.local_service import LOCAL
@@ -47,7 +49,7 @@ class Recordings:
         """
         crew, source = self.crew, _absolute(recording)
         job = self._draft(source, await preparing.identify(source), kind, endpoint, wish)
-        found, added = None if self.new else crew.manifest.find(job) or await self._taken_up(job), False
+        found, added = None if self.new else await self._found(job), False
         if found is None:
             if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
                 await crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
@@ -57,6 +59,28 @@ class Recordings:
         if found.source != str(source):
             found = crew.manifest.relocate(found, str(source))
         return found, added
+
+    async def _found(self, job: JobRecord) -> JobRecord | None:
+        return self.crew.manifest.find(job) or await self._taken_up(job) or await self._touched(job)
+
+    async def _touched(self, new: JobRecord) -> JobRecord | None:
+        """The job of a recording whose time of change alone is another since the service took it.
+
+        The same bytes are not paid for twice; what was prepared can only be told by its size and fingerprint.
+        """
+        crew = self.crew
+        old = crew.manifest.touched(new)
+        if old is None or not _same_recipe(old, new.wish):
+            return None
+        recording, *_ = await verify_job(crew.manifest, old, crew.emit)
+        if recording.verdict is not Verdict.EQUAL:
+            return None
+        if recording.remark:
+            message = (
+                f"the recording was written to since job {old.id}, to no effect that can be seen; if it has changed"
+            )
+            crew.emit(Warned(old.id, f"{message}, add `--new`"))
+        return crew.manifest.reidentify(old.id, new.identity)
 
     async def _taken_up(self, new: JobRecord) -> JobRecord | None:
         """The job of what the recording was before it changed, if the service cannot have it yet.

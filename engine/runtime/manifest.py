@@ -160,6 +160,20 @@ class Manifest:
             ).fetchone()
         return None if row is None else self._job(row)
 
+    def touched(self, job: JobRecord) -> JobRecord | None:
+        """The newest job that the service may have of the same recording but for its time of change."""
+        identity = job.identity
+        with self._explained():
+            row = self._db.execute(
+                """SELECT * FROM job WHERE size_bytes = ? AND mtime_ns <> ? AND endpoint = ? AND kind = ?
+                   AND fingerprint = ? AND (source = ? OR (device = ? AND inode = ?))
+                   AND (processing_id IS NOT NULL OR state IN ('submitting', 'ambiguous', 'completed'))
+                   ORDER BY created_at DESC LIMIT 1""",
+                (identity.size_bytes, identity.mtime_ns, job.endpoint, job.kind, identity.fingerprint,
+                 os.fsencode(job.source), str(identity.device), str(identity.inode)),
+            ).fetchone()  # fmt: skip
+        return None if row is None else self._job(row)
+
     def reidentify(self, job_id: str, identity: SourceIdentity) -> JobRecord:
         """The recording is another one now: remember which."""
         with self._transaction():

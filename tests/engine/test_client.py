@@ -403,6 +403,27 @@ class TestPrepared:
         assert "POST /v1/uploads" not in house.service.requests
         assert house.warnings() == []
 
+    @pytest.mark.parametrize("recipe", ["as-is", "standard"])
+    async def test_a_recording_touched_after_it_was_submitted_is_not_paid_for_twice(
+        self, house: House, recipe: str
+    ) -> None:
+        """The same transcript, without another job; edited in one byte it is another recording."""
+        write_wav(house.recording, 200_000, seed=1)
+        assert await house.transcribe(recipe=recipe) == TEXT
+        job = house.job()
+        house.service.requests.clear()
+        os.utime(house.recording)
+        assert await house.transcribe(recipe=recipe) == TEXT
+        assert house.job().id == job.id
+        assert not any(request.startswith("POST") for request in house.service.requests)
+        assert house.warnings() == [] if recipe == "as-is" else "add `--new`" in house.warnings()[0]
+        assert await house.transcribe(recipe=recipe) == TEXT
+        content = bytearray(house.recording.read_bytes())
+        content[100_000] ^= 1
+        house.recording.write_bytes(content)
+        assert await house.transcribe(recipe=recipe) == TEXT
+        assert len(house.service.jobs) == 2
+
     async def test_a_recording_that_shrank_is_told_with_both_ways(self, house: House) -> None:
         """The prepared artifact holds more than the file does now: it can be finished, or begun anew."""
         write_wav(house.recording, 200_000, seed=1)
