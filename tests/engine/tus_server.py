@@ -57,6 +57,7 @@ class TusServer(httpx.AsyncBaseTransport):
     busiest: int = 0
     _by_key: dict[str, str] = field(default_factory=dict)
     _busy: int = 0
+    _count: int = 0
 
     @property
     def finals(self) -> list[bytes]:
@@ -122,7 +123,8 @@ class TusServer(httpx.AsyncBaseTransport):
         key = request.headers.get("idempotency-key")
         if self.keys and key in self._by_key:
             return _answer(201, Location=self._by_key[key])
-        name = f"/v1/uploads/{len(self.seen)}"
+        self._count += 1
+        name = f"/v1/uploads/{self._count}"
         self.uploads[name] = upload
         if key is not None:
             self._by_key[key] = name
