@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from ..events import Event
 
 _NAME_WIDTH: Final = 24
+_PERCENT_AND_RATE: Final = "{desc}: {whole:3d}%|{bar}{r_bar}"
 _SMOOTHING: Final = 0.2  # about the last ten acknowledgements: steady enough to read, quick enough to notice
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]  # a tqdm takes no parameter when the program runs
+    """A bar whose percentage is rounded down: it says 100 only when there is nothing left."""
+
+    @property
+    def format_dict(self) -> dict[str, object]:
+        """What a bar's format may name; `whole` is the percentage."""
+        return {**super().format_dict, "whole": int(100 * self.n // self.total) if self.total else 0}
 
 
 class Bars:
@@ -43,7 +53,7 @@ class Bars:
         tqdm.monitor_interval = 0  # no thread of its own: every update comes from an event
         self._stream = stream
         self._names: dict[str, str] = {}
-        self._bars: dict[tuple[str, str], tqdm[object]] = {}
+        self._bars: dict[tuple[str, str], _Bar] = {}
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -110,6 +120,7 @@ class Bars:
                 unit="B",
                 unit_scale=True,
                 smoothing=_SMOOTHING,
+                bar_format=_PERCENT_AND_RATE,
             )
         elif event.acked_bytes > bar.n:
             self._end("state", event.job_id)
@@ -122,22 +133,31 @@ class Bars:
             bar.refresh()
 
     def _checked(self, event: Checked) -> None:
-        bar = self._bars.get(("check", event.job_id)) or self._open(
-            "check", event.job_id, desc=f"checking {self._name(event.job_id)}".rstrip(), total=event.total_bytes,
-            unit="B", unit_scale=True,
-        )  # fmt: skip
+        bar = self._bars.get(("check", event.job_id))
+        if bar is None:
+            bar = self._open(
+                "check",
+                event.job_id,
+                desc=f"checking {self._name(event.job_id)}".rstrip(),
+                total=event.total_bytes,
+                unit="B",
+                unit_scale=True,
+                bar_format=_PERCENT_AND_RATE,
+            )
         bar.update(max(0, event.done_bytes - bar.n))
         if event.done_bytes >= event.total_bytes:
             self._end("check", event.job_id)
 
     def _state(self, job_id: str, text: str) -> None:
-        bar = self._bars.get(("state", job_id)) or self._open("state", job_id, bar_format="{desc}")
+        bar = self._bars.get(("state", job_id))
+        if bar is None:
+            bar = self._open("state", job_id, bar_format="{desc}")
         bar.set_description_str(f"{self._name(job_id)}: {text}" if self._name(job_id) else text)
 
-    def _open(self, what: str, job_id: str, **settings: object) -> tqdm[object]:
-        bar = tqdm(file=self._stream, dynamic_ncols=True, leave=what not in {"state", "check"}, **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
+    def _open(self, what: str, job_id: str, **settings: object) -> _Bar:
+        bar = _Bar(file=self._stream, dynamic_ncols=True, leave=what not in {"state", "check"}, **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
         self._bars[what, job_id] = bar
-        opened: tqdm[object] = bar
+        opened: _Bar = bar
         return opened
 
     def _end(self, what: str, job_id: str) -> None:
