@@ -334,7 +334,10 @@ class JobRun:
                     f"The server's bytes still differ from ours after they were sent {self._relapses} times",
                     hint="something on the way damages data; try another network, then `speechstream resume`",
                 )
-            raise ServiceError("The server says that the upload is complete, and that it is not, again and again")
+            raise ServiceError(
+                "The server says that the upload is complete, and that it is not, again and again",
+                hint="nothing is lost; ask the service's operator, then `speechstream resume`",
+            )
         lanes = self._manifest.lanes(job)
         match lost.why:
             case Why.GONE:
@@ -349,6 +352,9 @@ class JobRun:
             case Why.INCOMPLETE:
                 again = []
                 warning = "the server says that the upload is not complete; it is asked where it stands"
+                for lane in lanes:
+                    if not lane.partial:  # those are asked when they cannot be joined again
+                        self._manifest.save_lane(job.id, replace(lane, acked_bytes=0))
         self._emit(Warned(job.id, warning))
         for lane in again:
             self._manifest.save_lane(job.id, replace(lane, created=False, acked_bytes=0, offered_bytes=0))
