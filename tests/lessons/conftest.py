@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,8 @@ from engine.core import plan as planning
 from tests.engine.conftest import anyio_backend, clock, manifest, state, told
 from tests.engine.desk import Desk
 from tests.faults.scripted import ScriptedService
-from tests.lessons.shell import Shell, make_recording
+from tests.lessons.home import Home
+from tests.lessons.shell import make_recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +29,14 @@ def service() -> Iterator[ScriptedService]:
 
 
 @pytest.fixture
-def shell(service: ScriptedService, tmp_path: Path) -> Shell:
-    """A user before that service, with a recording of several requests."""
-    return Shell(service.endpoint, tmp_path, make_recording(tmp_path, 3_000_000))
+def home(
+    service: ScriptedService, tmp_path: Path, state: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> Home:
+    """A user before that service, with a recording of several requests and nothing of ours in the environment."""
+    for name in [name for name in os.environ if name.startswith("SPEECHSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    return Home(service, make_recording(tmp_path, 3_000_000), state, clock)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from engine.core import plan as planning
-from engine.errors import NoSuchJob
+from engine.errors import GaveUp, KeyRejected, NoSuchJob
 from engine.events import Uploaded
 from engine.model import JobState, Lane, Plan, Span, WireName
 from engine.redaction import Secret
@@ -27,16 +27,15 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.recording import sha256_of
 from tests.faults.scripted import TEXT, reply
 from tests.faults.service import Service
-from tests.lessons.shell import Shell, from_nth, make_recording
+from tests.lessons.home import CREATION, PATCH, from_nth
+from tests.lessons.shell import Shell, make_recording
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.command import Command
-    from tests.faults.scripted import ScriptedService
+    from tests.lessons.home import Home
 
-PATCH = "PATCH /v1/uploads/{id}"
-CREATION = "POST /v1/uploads"
 HEADERS_BYTES = 64 << 10  # more than all heads of requests of one run
 
 
@@ -99,20 +98,21 @@ def wait_for_progress(command: Command, beyond_bytes: int) -> None:
         time.sleep(0.01)
 
 
-def test_tus_js_client_an_expired_upload_is_made_anew_and_the_run_ends_well(
-    service: ScriptedService, shell: Shell
-) -> None:
-    """The resource is gone at the resume: a new one is filled, the command succeeds, and has nothing left to do."""
+@pytest.mark.anyio
+async def test_tus_js_client_an_expired_upload_is_made_anew_and_the_run_ends_well(home: Home) -> None:
+    """The resource is gone at the resume: a new one is filled, the run succeeds, and nothing is left to do."""
+    service = home.service
     service.replying = from_nth(PATCH, 2, reply(401))
-    assert shell.transcribe()[0] == 75
+    with pytest.raises(KeyRejected):
+        await home.transcribe()
     service.replying = lambda _: None
     service.uploads.clear()
 
-    assert shell.transcribe() == (0, TEXT)
+    assert await home.transcribe() == TEXT
 
-    assert list(service.jobs.values()) == [shell.recording.read_bytes()]
+    assert list(service.jobs.values()) == [home.recording.read_bytes()]
     asked = len(service.requests)
-    assert shell.transcribe() == (0, TEXT)
+    assert await home.transcribe() == TEXT
     assert len(service.requests) == asked
 
 
@@ -154,20 +154,23 @@ async def test_upchunk_a_partly_taken_append_goes_on_with_what_is_missing(desk: 
     assert server.finals == [CONTENT]
 
 
-def test_aws_cli_1425_an_upload_that_fails_is_not_taken_down(service: ScriptedService, shell: Shell) -> None:
+@pytest.mark.anyio
+async def test_aws_cli_1425_an_upload_that_fails_is_not_taken_down(home: Home) -> None:
     """When patience ends nothing is removed from the server, and the next run goes on with the same upload."""
+    service = home.service
     service.replying = from_nth(PATCH, 2, reply(503))
-    assert shell.transcribe("--retry-for", "0s")[0] == 75
-    assert "speechstream resume" in shell.heard
+    with pytest.raises(GaveUp) as caught:
+        await home.transcribe(retry_for_s=600.0)
+    assert "speechstream resume" in str(caught.value.hint)
     held = [len(upload.content) for upload in service.uploads.values()]
     service.replying = lambda _: None
 
-    assert shell.transcribe() == (0, TEXT)
+    assert await home.transcribe() == TEXT
 
     assert held > [0]
     assert service.requests.count(CREATION) == 1
     assert not any(request.startswith("DELETE") for request in service.requests)
-    assert list(service.jobs.values()) == [shell.recording.read_bytes()]
+    assert list(service.jobs.values()) == [home.recording.read_bytes()]
 
 
 @pytest.mark.anyio
