@@ -228,12 +228,38 @@ class TestProof:
         to = f"{house.service.endpoint}/uploads"
         async with house.client(checksum=checksum) as client:
             assert (await client.send(house.recording, to)).proof == proof
+        assert [bytes(upload.content) for upload in house.service.uploads.values()] == [CONTENT]
+        assert house.service.requests.count(PATCH) == 1 + checksum  # the first one tries whether it looks
+
+    async def test_a_server_that_only_says_that_it_checks_verifies_nothing(self, house: House) -> None:
+        """It advertises checksums and takes a byte with a wrong one: `length only`, and nothing goes twice."""
+        house.service.replying = lambda asked: checking(asked) if asked.method == "OPTIONS" else None
+        async with house.client(checksum=True) as client:
+            delivery = await client.send(house.recording, f"{house.service.endpoint}/uploads")
+        assert delivery.proof == "length only"
+        assert [bytes(upload.content) for upload in house.service.uploads.values()] == [CONTENT]
+        assert house.job().tally.sent_bytes == len(CONTENT)
+
+    async def test_a_server_that_keeps_what_it_calls_damaged_verifies_nothing(self, house: House) -> None:
+        """It answers 460 and keeps the bytes: what it has nobody compared."""
+
+        def keeping(asked: Asked) -> bytes | None:
+            answer = checking(asked)
+            if answer is not None and asked.route == PATCH:
+                house.service._append(asked)
+            return answer
+
+        house.service.replying = keeping
+        async with house.client(checksum=True) as client:
+            delivery = await client.send(house.recording, f"{house.service.endpoint}/uploads")
+        assert delivery.proof == "length only"
+        assert [bytes(upload.content) for upload in house.service.uploads.values()] == [CONTENT]
 
     @pytest.mark.parametrize("moment", [Moment.LOST, Moment.MID_BODY])
     async def test_bytes_that_only_an_offset_speaks_for_are_not_verified(self, house: House, moment: Moment) -> None:
         """The answer to a checksummed append is lost, and the server has kept some of it: it may have kept anything."""
         house.service.replying = checking
-        house.service._strike = Strike(3, moment)
+        house.service._strike = Strike(5, moment)  # after OPTIONS, POST, the try, and the HEAD that follows it
         async with house.client(checksum=True) as client:
             delivery = await client.send(house.recording, f"{house.service.endpoint}/uploads")
         assert delivery.proof == "length only"
