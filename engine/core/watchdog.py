@@ -272,6 +272,7 @@ class ReplyTimes:
     KEPT: Final = 20
     ENOUGH: Final = 5
     FLOOR_S: Final = 30.0  # a disk or a lock may hold any one reply so long
+    UNKNOWN_S: Final = 60.0  # before enough is known; a server that needs longer is given twice as long each time
     TIMES: Final = 4.0
 
     def __init__(self) -> None:
@@ -281,9 +282,9 @@ class ReplyTimes:
         """A reply came."""
         self._seen_s.append(seconds)
 
-    def limit_s(self) -> float | None:
-        """Four times the ninetieth percentile, and at least half a minute; None before enough is known."""
+    def limit_s(self) -> float:
+        """Four times the ninetieth percentile, and at least half a minute."""
         if len(self._seen_s) < self.ENOUGH:
-            return None
+            return self.UNKNOWN_S
         ninetieth_s = sorted(self._seen_s)[int(0.9 * (len(self._seen_s) - 1))]
         return max(self.FLOOR_S, self.TIMES * ninetieth_s)

@@ -144,11 +144,17 @@ class Line:
         if self._generation != watchdog.generation:
             await self._renew(watchdog.generation)
         errand = self._errand(watchdog, request, url, headers, outgoing)
+        offline_s = watchdog.link.offline_s
         try:
             response = await watchdog.over(errand, lambda: self._attempt(request, url, headers, outgoing))
         except Severed as severed:
             self._strikes += errand.strike
             raise Severed(severed.message, sent_all=outgoing.all_sent) from None
+        except Interrupted as interrupted:
+            if watchdog.link.offline_s > offline_s:  # the far side gave it up meanwhile: no reason to wait now
+                message = f"the connection did not survive the outage: {interrupted.message}"
+                raise Severed(message, sent_all=outgoing.all_sent) from interrupted
+            raise
         except Offline as offline:
             watchdog.no_network(errand.door, offline.message)
             raise
