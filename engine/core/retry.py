@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..faults import Fault, Offline, Severed, Unreachable
+from ..faults import Fault, Interrupted, Offline, Severed, Unreachable
 
 DEFAULT_BUDGET_S: Final = 24 * 3600.0  # a night in a hotel without a network must not end an upload
 _MAX_DOUBLINGS: Final = 16  # 0.5 s doubled so often is past every cap; keeps the power finite
@@ -26,6 +26,7 @@ class RetryPolicy:
     budget_s: float = DEFAULT_BUDGET_S
     base_s: float = 0.5
     cap_s: float = 60.0
+    broken_cap_s: float = 15.0  # the network's doing, not a server that needs rest: it may pass at any moment
     knock_cap_s: float = 5.0  # a link that is back must be noticed soon, and a connection attempt is cheap
 
 
@@ -80,6 +81,10 @@ class Patience:
     def _own_delay_s(self, fault: Fault, chance: float) -> float:
         if isinstance(fault, Severed):
             return 0.0  # the link was seen to be there, and each cut takes its time to come about
-        cap_s = self._policy.knock_cap_s if isinstance(fault, (Offline, Unreachable)) else self._policy.cap_s
-        bound_s = min(cap_s, self._policy.base_s * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
+        bound_s = min(self._cap_s(fault), self._policy.base_s * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
         return chance * bound_s
+
+    def _cap_s(self, fault: Fault) -> float:
+        if isinstance(fault, (Offline, Unreachable)):
+            return self._policy.knock_cap_s
+        return self._policy.broken_cap_s if isinstance(fault, Interrupted) else self._policy.cap_s

@@ -96,13 +96,19 @@ def test_jitter_is_full_and_bounded(chance: float, failures: int) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(chance=CHANCES, failures=st.integers(1, 5000), kind=st.sampled_from([Offline, Unreachable]))
-def test_a_link_that_is_down_is_knocked_at_every_few_seconds(chance: float, failures: int, kind: type[Fault]) -> None:
-    """However long the outage, the next attempt is at most five seconds away."""
+@given(
+    chance=CHANCES,
+    failures=st.integers(1, 5000),
+    kind=st.sampled_from([(Offline, 5.0), (Unreachable, 5.0), (Interrupted, 15.0)]),
+)
+def test_what_the_network_does_is_tried_again_every_few_seconds(
+    chance: float, failures: int, kind: tuple[type[Fault], float]
+) -> None:
+    """However long the outage, or the storm of resets, the next attempt is seconds away."""
     patience = Patience(RetryPolicy(), 0.0)
     for _ in range(failures):
-        wait = patience.after(kind("down"), 0.0, chance)
-        assert wait_of(wait).delay_s <= 5.0
+        wait = patience.after(kind[0]("down"), 0.0, chance)
+        assert wait_of(wait).delay_s <= kind[1]
 
 
 @settings(deadline=None, max_examples=100)
