@@ -220,10 +220,11 @@ def test_an_empty_recording_is_refused_and_makes_no_job(aftermath: Aftermath) ->
     assert aftermath.complaints() == ""
 
 
-def test_an_edit_may_cost_a_second_job_and_a_move_may_not(aftermath: Aftermath) -> None:
-    """Other bytes may be another recording; the same ones under another name are not."""
+def test_an_edit_may_cost_a_second_job_and_a_move_or_touch_may_not(aftermath: Aftermath) -> None:
+    """Other bytes may be another recording; the same ones under another name or time are not."""
     aftermath.received.held = {"job-0": b"as it was before", "job-1": CONTENT}
-    edits: tuple[tuple[Edit, str], ...] = (("grown", ""), ("moved", "one recording makes one job: job-0 job-1"))
+    double = "one recording makes one job: job-0 job-1"
+    edits: tuple[tuple[Edit, str], ...] = (("grown", ""), ("moved", double), ("touched", double))
     for edit, told in edits:
         lives = tuple(replace(life, edit=edit) for life in draw(1).lives[:1])
         aftermath.course.scenario = replace(aftermath.course.scenario, lives=lives)
