@@ -29,7 +29,7 @@ _SERVERS = """\
 `speechstream send`, the real command, through a proxy that breaks connections. ✓ means: exit code 0, the bytes under
 the printed URL equal the recording's, what was sent twice stays within what the server cannot have kept, and the same
 command again prints the same URL and opens no connection. tus lets a server say how many bytes it has, not which: the
-end line always says `length only`.
+end line says `length only`, and `verified by server` where a server was seen to look at the checksums of `--checksum`.
 """
 _MEANINGS = {
     Outcome.EXACT: None,
