@@ -11,13 +11,14 @@ import random
 import resource
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.command import PROGRAM, environment
 from tests.faults.recording import write_wav
-from tests.faults.scripted import TEXT, ScriptedService, reply
+from tests.faults.scripted import TEXT, Asked, ScriptedService, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 CONTENT = random.Random(11).randbytes(3_000_000)
 _PATIENCE_S = 100
+_MOMENT_S = 0.02
 
 
 @pytest.fixture
@@ -97,24 +99,33 @@ def test_a_full_disk_under_the_manifest(service: ScriptedService, tmp_path: Path
     assert service.jobs == {}
 
 
-def test_a_full_disk_in_the_middle_goes_on_with_room(service: ScriptedService, tmp_path: Path, recording: Path) -> None:
-    """After the error and a bigger disk the same command ends the same job, and the bytes are right."""
+def test_a_disk_that_fills_up_under_the_upload(service: ScriptedService, tmp_path: Path, recording: Path) -> None:
+    """What was acknowledged cannot be noted any more: told so; with room the same job goes on, and nothing is lost."""
+    now, full = tmp_path / "now", tmp_path / "full"
+
+    def fill_up(asked: Asked) -> None:
+        if asked.method == "PATCH" and not full.exists():
+            now.touch()
+            while not full.exists():
+                time.sleep(_MOMENT_S)
+
+    service.replying = fill_up
     lines = on_a_disk_of_its_own(
         """
         mount -t tmpfs -o size=2m,mode=700 none "$STATE"
-        jobs
-        cat /dev/zero > "$STATE/filler" 2>/dev/null
+        ( until [ -e "$2" ]; do sleep 0.02; done; cat /dev/zero > "$STATE/filler" 2>/dev/null; touch "$3" ) &
         s upload "$1" --recipe as-is
         rm "$STATE/filler"
         s transcribe "$1" --recipe as-is
         """,
         tmp_path / "state",
         service,
-        recording,
+        *(recording, now, full),
     )
-    assert (told(lines[-4])[0], lines[-3]) == ("OutputError", "exit 1")
-    assert (json.loads(lines[-2])["text"], lines[-1]) == (TEXT, "exit 0")
+    assert (told(lines[0])[0], lines[1]) == ("OutputError", "exit 1")
+    assert (json.loads(lines[2])["text"], lines[3]) == (TEXT, "exit 0")
     assert list(service.jobs.values()) == [CONTENT]
+    assert len(service.uploads) == 1
 
 
 def test_a_full_disk_under_the_spool(service: ScriptedService, tmp_path: Path) -> None:
