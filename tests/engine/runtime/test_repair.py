@@ -6,6 +6,7 @@ import random
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from tests.engine.world import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from engine.model import JobRecord
 
@@ -170,6 +170,24 @@ def test_a_damaged_log_costs_at_most_what_was_in_it(sound: Path, folder: Path) -
     after = records(folder)
     assert after["job000"][0].state is JobState.COMPLETED
     assert after["job003"] == records(sound)["job003"]
+
+
+def test_a_log_is_read_and_then_set_aside_with_its_manifest(sound: Path, folder: Path, tmp_path: Path) -> None:
+    """What was committed last is only in the log: it is saved, and the log never meets the new manifest."""
+    killed = tmp_path / "killed"
+    with Manifest(folder) as manifest:
+        manifest.move("job000", JobState.COMPLETED, transcription="what was said")
+        shutil.copytree(folder, killed)
+    content = bytearray((killed / "manifest.db").read_bytes())
+    content[-4096:] = bytes(4096)
+    (killed / "manifest.db").write_bytes(content)
+    log = (killed / "manifest.db-wal").read_bytes()
+    done = repair(killed, NOW)
+    assert done.aside is not None
+    assert Path(f"{done.aside}-wal").read_bytes() == log
+    after, before = records(killed), records(sound)
+    assert (after["job000"][0].state, after["job000"][0].transcription) == (JobState.COMPLETED, "what was said")
+    assert {job_id: after[job_id] for job_id in after if job_id != "job000"}.items() <= before.items()
 
 
 @pytest.mark.parametrize("damage", ["lost", "short", "another"])
