@@ -70,6 +70,7 @@ def create_final(
         Refusal: 400 ``bad_partials`` when one of them is not a partial upload of this account that still exists or is
             named twice, 413 when together they are too long, and what ``Uploads.admit`` says.
     """
+    uploads.require_few(upload.account)
     partials = _partials(store, upload.account, members)
     if sum(partial.length or 0 for partial in partials) > limit_bytes:
         raise too_long(limit_bytes)

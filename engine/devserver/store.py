@@ -133,6 +133,11 @@ class Store(Database):
                 db.execute("INSERT OR REPLACE INTO creations VALUES (?, ?, ?)", (request, upload.name, sealed))
         return upload
 
+    def has_too_many(self, account: str, files_max: int) -> bool:
+        """Whether ``add_upload`` would raise ``TooManyError`` now."""
+        with self._lock:
+            return _too_many(self._db, account, files_max)
+
     def created(self, request: str) -> tuple[Upload, bytes] | None:
         """The living upload that an earlier creation made, and its sealed id."""
         row = self._one(_UPLOAD_OF_CREATION, request)

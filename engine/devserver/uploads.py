@@ -81,6 +81,7 @@ class Uploads:
         return await to_thread.run_sync(self._create, upload, creation)
 
     def _create(self, upload: Upload, creation: Creation | None) -> Upload:
+        self.require_few(upload.account)
         made = None
         path = self.path(upload.name)
         try:
@@ -104,8 +105,20 @@ class Uploads:
         try:
             return self._store.add_upload(upload, members, creation=known, files_max=self._files_max)
         except TooManyError as error:
-            message = f"there are {self._files_max} uploads that became no job; terminate those of no use (DELETE)"
-            raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, message, extra={"code": "too_many_uploads"}) from error
+            raise self._too_many() from error
+
+    def require_few(self, account: str) -> None:
+        """Refuse before a file is made what ``admit`` would refuse; that costs next to nothing. Blocks.
+
+        Raises:
+            Refusal: 507 when the account has as many uploads as it may have.
+        """
+        if self._files_max is not None and self._store.has_too_many(account, self._files_max):
+            raise self._too_many()
+
+    def _too_many(self) -> Refusal:
+        message = f"there are {self._files_max} uploads that became no job; terminate those of no use (DELETE)"
+        return Refusal(HTTPStatus.INSUFFICIENT_STORAGE, message, extra={"code": "too_many_uploads"})
 
     async def find(self, account: str, upload_id: str) -> Upload:
         """Look up an upload of this account.
