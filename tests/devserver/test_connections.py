@@ -151,7 +151,8 @@ def test_strangers_make_room_for_whoever_has_a_key(start: Start, noise: bytes) -
     with service.half_sent(path, 0, len(noise), noise[:1000]) as line:
         service.wait_for(lambda: service.offset_unasked(path) == 1000)
         with many(service, 200) as idle:
-            assert service.create(5)
+            newcomer = service.by_hand("POST /v1/uploads HTTP/1.1", "Upload-Length: 3")
+            assert service.statuses(service.said(newcomer)) == [201]
             line.sendall(noise[1000:])
             assert line.recv(65536).startswith(b"HTTP/1.1 204")
             assert all(ended(connection) for connection in idle[:150])

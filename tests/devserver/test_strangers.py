@@ -1,11 +1,15 @@
 """Whoever has no key, or another one: nothing of mine is theirs, and no text of theirs is more than a text."""
 
 import hmac
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from engine.devserver.access import AccountMiddleware
 from engine.devserver.keys import Keyring
 
 if TYPE_CHECKING:
@@ -65,25 +69,51 @@ def test_a_log_line_is_one_line(start: Start) -> None:
     assert all(line[:3] == "202" or "listens at" in line for line in service.log.splitlines() if line)
 
 
-def test_guessing_keys_is_slow_and_delays_nobody(start: Start) -> None:
-    """Wrong keys of one address are answered one after the other; a right one passes them all."""
-    service = start("--no-transcriber")
-    path = service.create(1)
-    lines = [service.connect() for _ in range(100)]
-    for line in lines:
-        line.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\n\r\n")
-    assert service.offset(path) == 0
-    for line in lines:
-        line.setblocking(False)  # noqa: FBT003 - socket's own spelling
-    answered = 0
-    for line in lines:
-        try:
-            answered += bool(line.recv(65536))
-        except BlockingIOError:
-            continue
-        finally:
-            line.close()
-    assert answered < len(lines)
+@pytest.mark.anyio
+async def test_guessing_keys_is_slow_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong keys of one address are answered one after the other, after a pause each; a right one passes them all."""
+    pausing: Counter[str] = Counter()
+    most_at_once: Counter[str] = Counter()
+    over = anyio.Event()
+    answers: list[int] = []
+
+    async def pause(seconds: float) -> None:
+        assert seconds > 0
+        address = addresses[anyio.get_current_task().id]
+        pausing[address] += 1
+        most_at_once[address] = max(most_at_once[address], pausing[address])
+        await over.wait()
+        pausing[address] -= 1
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        answers.append(200)
+        over.set()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answers.append(message["status"])
+
+    addresses: dict[int, str] = {}
+    door = AccountMiddleware(served, keyring=Keyring.parse(["right"], source="test"), most_at_once=100)
+    monkeypatch.setattr("engine.devserver.access.anyio.sleep", pause)
+
+    async def call(address: str, key: str) -> None:
+        addresses[anyio.get_current_task().id] = address
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        request = {"type": "http", "path": "/v1/status", "method": "GET", "headers": headers, "client": (address, 1)}
+        await door(request, receive, send)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(call, f"10.0.0.{number % 2}", f"guess-{number}")
+        await anyio.wait_all_tasks_blocked()
+        assert answers == []
+        tasks.start_soon(call, "10.0.0.0", "right")
+    assert answers == [200, *[401] * 20]
+    assert most_at_once == {"10.0.0.0": 1, "10.0.0.1": 1}
 
 
 def test_a_key_is_compared_in_a_time_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
