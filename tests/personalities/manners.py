@@ -281,7 +281,7 @@ class Damaged(Personality):
 class Forgetful(Personality):
     """Says 404 to the first append and to the first question: the upload is not everywhere yet."""
 
-    mimics = "a store that is consistent in the end; the case that tus-js-client 5.0.0-pre2 fails"
+    mimics = "a store that is consistent in the end"
 
     def refuse(self, asked: Asked, upload: Upload | None) -> Reply | None:
         """The first append comes too early."""
@@ -290,6 +290,20 @@ class Forgetful(Personality):
     def stand(self, asked: Asked) -> Reply:
         """So does the question after it."""
         return Reply(404) if self.seen["HEAD"] == 1 else super().stand(asked)
+
+
+class Vanishing(Personality):
+    """Loses an unfinished upload for good when a connection breaks in it."""
+
+    mimics = "a store that expires; the case that tus-js-client 5.0.0-pre2 fails"
+
+    def take(self, asked: Asked, upload: Upload) -> Reply:
+        """The second append breaks off, and nothing of the upload is left."""
+        if self.seen["PATCH"] != 2:
+            return super().take(asked, upload)
+        asked.keep(upload.content, asked.length_bytes // 2)
+        self.uploads.clear()
+        return Reply(0)
 
 
 class ClaimsMore(Personality):
@@ -367,6 +381,7 @@ PERSONALITIES: Final[tuple[type[Personality], ...]] = (
     SmallRequests,
     Damaged,
     Forgetful,
+    Vanishing,
     ClaimsMore,
     Throttling,
     SlowJoin,
