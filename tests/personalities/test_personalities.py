@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.command import Command, environment
-from tests.personalities.manners import PERSONALITIES, GoneWhenDone, Vimeo
+from tests.personalities.manners import PERSONALITIES, Cloudflare, GoneWhenDone, Supabase, Vimeo
 from tests.personalities.server import Personality, PersonalServer
 
 if TYPE_CHECKING:
@@ -55,3 +55,16 @@ def test_send(kind: type[Personality], recording: Path, tmp_path: Path, authorit
     assert kept(server.personality) == {printed_id: recording.read_bytes()}
     assert not any("authorization" in asked.headers for asked in other.personality.asked)
     assert all(asked.headers["authorization"] == KEY for asked in server.personality.asked)
+
+
+@pytest.mark.parametrize("kind", [Cloudflare, Supabase], ids=lambda kind: kind.__name__)
+def test_a_size_that_nobody_named(kind: type[Personality], recording: Path, tmp_path: Path) -> None:
+    """A server whose rule of sizes is not known ends the upload soon, and the hint names the option that is missing."""
+    options = [word for word in kind.options if word != "--request-size" and not word.endswith("MiB")]
+    with PersonalServer(kind()) as server:
+        words = ("send", str(recording), "--to", server.creation_url, *options)
+        with Command(words, environment(tmp_path / "state", "http://127.0.0.1:9/v1")) as command:
+            code, printed = command.finish()
+
+    assert (code, printed) == (2, "")
+    assert "`--request-size`" in "".join(command.complaints)
