@@ -170,7 +170,7 @@ class Service:
     @staticmethod
     def wait_for(what: Callable[[], bool]) -> None:
         """Wait until the server has seen what was sent."""
-        for _ in range(1000):
+        for _ in range(6000):
             if what():
                 return
             time.sleep(0.01)
