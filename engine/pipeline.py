@@ -53,6 +53,7 @@ MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before
 _FOLLOW_EVERY_S: Final = 0.25
 # What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
 _HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Truncated", "Unsupported"})
+_BAD_DISK: Final = "the recording is untouched; choose a sound disk with SPEECHSTREAM_STATE_DIR"
 _CHANGED: Final = frozenset({"Changed", "SourceChanged"})
 
 
@@ -181,30 +182,35 @@ class JobRun:
             preparing.require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer here; it is made and sent again"))
             return self._manifest.prepare_again(job.id)
-        persistence = self._persistence(job)
         try:
-            processing_id = await self._carry(job, persistence)
-        except KeyRejected as error:
-            raise _for_delivery(error, job) from error
+            return await self._bring(job)
         except RecordingError as error:
             if error.reason in _CHANGED:
                 return await self._revised(job, error)
             if error.reason == "Empty":  # a pipe that nothing came through
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
+
+    async def _bring(self, job: JobRecord) -> JobRecord:
+        persistence = self._persistence(job)
+        try:
+            processing_id = await self._carry(job, persistence)
+        except KeyRejected as error:
+            raise _for_delivery(error, job) from error
         except UploadRefused:
             self._manifest.forget_capabilities(with_path(await self._base_url(job), "uploads"))  # it may offer less now
             raise
         finally:
             self._manifest.add_to_tally(job.id, persistence.cost)
+        job = self._manifest.job(job.id)
         if processing_id is not None:
-            return self._submitted(self._manifest.job(job.id), processing_id)
-        if job.kind is JobKind.TRANSCRIPTION:
-            return self._manifest.move(job.id, after_upload(job.kind))
-        try:
-            return await self._deliver(self._manifest.job(job.id))
-        except RecordingChanged as error:
-            return await self._revised(job, error)
+            return self._submitted(job, processing_id)
+        if job.kind is JobKind.DELIVERY:
+            return await self._deliver(job)
+        artifact = _artifact(job)
+        if not artifact.is_source and not await preparing.is_as_sealed(job, self._spool / artifact.path):
+            raise RecordingChanged(f"The prepared artifact of job {job.id} changes on its disk", hint=_BAD_DISK)
+        return self._manifest.move(job.id, after_upload(job.kind))
 
     async def _revised(self, job: JobRecord, error: RecordingError) -> JobRecord:
         """The recording is no longer what it was. Where it is sent as it is, what still holds is kept."""

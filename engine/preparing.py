@@ -129,6 +129,15 @@ async def require_unchanged(job: JobRecord) -> None:
         )
 
 
+async def is_as_sealed(job: JobRecord, path: Path) -> bool:
+    """Whether the artifact at `path` still is what was prepared; what came through a pipe is nobody's but its own."""
+    if job.identity.fingerprint.startswith(_PIPE):
+        return True
+    import preprocess
+
+    return await anyio.to_thread.run_sync(preprocess.is_as_sealed, path)
+
+
 async def check(source: Path, wish: str) -> None:
     """Make sure that a recording can be prepared as wished, before anything is stored about it.
 

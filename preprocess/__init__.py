@@ -38,6 +38,7 @@ from .prepare import Artifact, prepare
 from .probe import probe
 from .progress import Progress
 from .recipes import RECIPES, Recipe, RecipeName
+from .spool import is_as_sealed
 
 __all__ = [
     "RECIPES",
@@ -74,6 +75,7 @@ __all__ = [
     "decide",
     "find_ffmpeg",
     "identity",
+    "is_as_sealed",
     "prepare",
     "probe",
 ]

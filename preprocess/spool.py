@@ -17,6 +17,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -26,7 +27,6 @@ from .identity import SourceIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .recipes import RecipeName
 
@@ -116,12 +116,12 @@ class Spool:
         record = self._read_record()
         if record is None or not _equal(record.making, making):
             return None
-        with suppress(OSError), self.artifact_path(suffix).open("rb") as file:
-            digest = xxhash.xxh3_128()
-            while chunk := file.read(_COPY_BYTES):
-                digest.update(chunk)
-            return record if digest.hexdigest() == record.digest else None
-        return None
+        return record if _digest(self.artifact_path(suffix)) == record.digest else None
+
+    def is_as_sealed(self, path: Path) -> bool:
+        """Whether the finished artifact at `path` is what was sealed here. Reads all of it."""
+        record = self._read_record()
+        return record is not None and _digest(path) == record.digest
 
     @contextmanager
     def partial(self) -> Iterator[Partial]:
@@ -202,6 +202,24 @@ class Spool:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Missing, or not one of ours: either way there is nothing to reuse.
             return None
+
+
+def is_as_sealed(artifact: str | os.PathLike[str]) -> bool:
+    """Whether a finished artifact still is, byte for byte, what `prepare` made. Blocks for as long as reading it takes.
+
+    False also where its record is gone.
+    """
+    path = Path(artifact)
+    return Spool(path.parent).is_as_sealed(path)
+
+
+def _digest(path: Path) -> str | None:
+    with suppress(OSError), path.open("rb") as file:
+        digest = xxhash.xxh3_128()
+        while chunk := file.read(_COPY_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest()
+    return None
 
 
 def _equal(one: Making, other: Making) -> bool:

@@ -419,6 +419,18 @@ class TestPrepared:
         first, second = house.service.jobs.values()
         assert first != second
 
+    async def test_an_artifact_that_rotted_on_the_disk_becomes_no_job(self, house: House) -> None:
+        """One bit of it flipped after it was sealed: it is what was sent, not what was said, and is made again."""
+        write_wav(house.recording, 200_000, seed=1)
+        job = await house.stopped_by_401(PATCH, recipe="standard")
+        assert job.artifact is not None
+        path = house.state / "jobs" / job.id / "spool" / job.artifact.path
+        whole = path.read_bytes()
+        path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+        assert await house.transcribe(recipe="standard") == TEXT
+        assert list(house.service.jobs.values()) == [whole]
+        assert house.warnings() == ["the prepared artifact is no longer what it was; it is made and sent again"]
+
     async def test_a_recording_that_was_only_touched_is_not(self, house: House) -> None:
         """Its bytes are the same as far as can be told: what was prepared and sent stays."""
         write_wav(house.recording, 200_000, seed=1)

@@ -206,7 +206,7 @@ SCENARIOS: dict[str, Scenario] = {
     "disk: the recording has other bytes, by the digests": recording_changed,
     "disk: the recording is shorter": recording_shrank,
     "disk: the artifact is gone, or shorter than sealed": artifact_gone,
-    "disk: the artifact has other bytes, by the digests": artifact_damaged,
+    "disk: the artifact has other bytes, by its parts' digests or by the one it was sealed with": artifact_damaged,
     "manifest: lacks digests of bytes that were acknowledged": manifest_lacks_digests,
     "manifest: cannot open the upload's address": manifest_without_its_key,
 }
