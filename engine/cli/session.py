@@ -18,8 +18,7 @@ from ..errors import ExitCode, OutputError, SpeechStreamError, UserError
 from ..redaction import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from types import FrameType
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ..client import Client
     from ..events import Event
@@ -76,14 +75,22 @@ def with_events(options: Common, work: Callable[[Callable[[Event], None]], Await
     Raises:
         SpeechStreamError: as `work`.
     """
+    import asyncio
+
     import anyio
 
     from ..progress import make
 
+    async def in_order() -> T:
+        with _ended_by_signals():
+            return await work(_while_anyone_looks(renderer))
+
     log_to_stderr(options.verbose)
     renderer = make(options.progress)
     try:
-        return anyio.run(work, _while_anyone_looks(renderer))
+        return anyio.run(in_order)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # only a signal cancels the whole command
     except BaseExceptionGroup as group:
         raise _only(group) from None
     finally:
@@ -129,16 +136,39 @@ def log_to_stderr(verbose: int) -> None:
 def survive_signals() -> None:
     """Let TERM and HUP end a command as Ctrl-C does: in order, and resumable."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if signal.getsignal(signal.SIGINT) in {signal.SIG_IGN, signal.SIG_DFL}:
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)  # a running event loop takes this one in its own time
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
-            signal.signal(number, interrupt)
+    for number in _endings():
+        signal.signal(number, interrupt)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """While an event loop runs, let TERM and HUP cancel its work.
+
+    An exception raised wherever the loop happens to be would tear what it is about to do: a scope that is never left, a
+    thread that is never told to stop. Ctrl-C is the loop's own; a job in the background has it ignored.
+    """
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    before = {number: signal.getsignal(number) for number in _endings()}
+    for number in before:
+        if task is not None:
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def _endings() -> list[signal.Signals]:
+    """The signals that end a command besides Ctrl-C, without those that `nohup` has ignored."""
+    found = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def outlive_signals() -> None:

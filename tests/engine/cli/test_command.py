@@ -16,6 +16,7 @@ from engine.cli import COMMANDS
 from engine.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.engine.cli.conftest import Shell, Stubborn
@@ -190,6 +191,22 @@ def test_a_config_file_with_a_mistake(shell: Shell, tmp_path: Path, text: str, s
     assert done.returncode == 1
     assert str(path) in done.stderr.partition("\n\nhint: ")[0]
     assert said in done.stderr
+
+
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """Programs are started as a shell starts its background jobs: with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_in_the_background_in_order(
+    shell: Shell, tmp_path: Path, silent: Stubborn, number: signal.Signals, in_the_background: None
+) -> None:
+    """The same, though nobody listens to Ctrl-C: nothing is raised into the middle of the event loop."""
+    test_a_signal_ends_a_command_in_order(shell, tmp_path, silent, number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
