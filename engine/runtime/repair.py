@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sqlite3
 import tempfile
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .salvage import Row, Salvaged
 
 _MANIFEST: Final = "manifest.db"
+_SCRATCH: Final = "repair-"
 _LOGS: Final = ("-wal", "-shm")
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -60,7 +62,10 @@ def repair(folder: Path, now: float) -> Repair:
     """
     path, replacement = folder / _MANIFEST, folder / REPLACEMENT
     try:
-        with alone(folder), tempfile.TemporaryDirectory(prefix="repair-", dir=folder) as scratch:
+        with alone(folder), tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
+            for copies in folder.glob(f"{_SCRATCH}*"):
+                if copies != Path(scratch):  # of a repair that was killed
+                    shutil.rmtree(copies, ignore_errors=True)
             lost: tuple[str, ...] = ()
             if not replacement.exists():
                 draft = Path(scratch) / _MANIFEST

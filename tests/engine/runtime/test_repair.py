@@ -253,11 +253,14 @@ def test_nothing_is_repaired_under_another_process(folder: Path) -> None:
 def test_a_repair_that_was_cut_off_goes_on(folder: Path) -> None:
     """Killed when only the old files had been moved: nobody begins an empty manifest, and the next repair ends it."""
     (folder / "manifest.db").rename(folder / REPLACEMENT)
+    (folder / "repair-killed").mkdir()
+    (folder / "repair-killed" / "copy-0.db").write_bytes(b"a copy")
     with pytest.raises(StateError, match="cut off") as caught:
         Manifest(folder)
     assert REPAIR in (caught.value.hint or "")
     assert repair(folder, NOW).jobs == JOBS
     assert len(records(folder)) == JOBS
+    assert not (folder / "repair-killed").exists()
 
 
 def test_a_newer_manifest_is_not_repaired(folder: Path) -> None:
