@@ -28,6 +28,7 @@ OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
 Headers = tuple[tuple[str, str], ...]
 
 _RESUMABLE: Final[Headers] = (("Tus-Resumable", VERSION),)
+QUESTION_WAIT_S: Final = 15.0  # what a server offers it knows at once, and asking again costs nothing
 JOIN_WAIT_S: Final = 3600.0  # a server may copy every byte: 50 GB take ten minutes at 80 MB/s
 _LONG_HEADER_BYTES: Final = 4096  # half of the 8 KiB that common servers allow one header line
 _NOT_HERE: Final = frozenset({404, 405})
@@ -67,7 +68,7 @@ def discover(creation_url: str) -> Conversation[Capabilities | None]:
     toggled = creation_url[:-1] if creation_url.endswith("/") else f"{creation_url}/"
     doing = "the question what it offers"
     for url in (creation_url, toggled):
-        response = yield Request("OPTIONS", url)
+        response = yield Request("OPTIONS", url, reply_wait_s=QUESTION_WAIT_S)
         if response.ok and response.is_page:
             raise Intercepted(f"{doing} was answered by a page for people ({response.status})")
         found = _capabilities(response, url)
