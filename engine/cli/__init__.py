@@ -93,7 +93,8 @@ def cli() -> None:
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
     try:
-        from .session import exit_code_of, let_go_of_stderr, outlive_signals, require_stderr, survive_signals
+        from .session import exit_code_of, let_go_of_stderr, require_stderr
+        from .signals import outlive_signals, survive_signals
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     try:

@@ -22,12 +22,11 @@ def prepare(options: Common, file: Path, output: Path) -> None:
     """
     from functools import partial
 
-    import anyio
-
     from .. import config, preparing
     from ..progress import make
     from .results import print_json, require_not_the_recording, require_writable
     from .session import log_to_stderr
+    from .signals import run_until_signalled
 
     log_to_stderr(options.verbose)
     output = output.resolve()
@@ -38,7 +37,7 @@ def prepare(options: Common, file: Path, output: Path) -> None:
     renderer = make(options.progress)
     wish = options.recipe or config.load().recipe
     try:
-        made = anyio.run(partial(preparing.prepare_into, file.absolute(), wish, output.absolute(), renderer))
+        made = run_until_signalled(partial(preparing.prepare_into, file.absolute(), wish, output.absolute(), renderer))
     finally:
         renderer.close()
     if options.json:

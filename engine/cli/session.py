@@ -1,4 +1,4 @@
-"""Runs one command: signals, logging, progress, and what an error becomes for a person and the shell."""
+"""Runs one command: logging, progress, and what an error becomes for a person and the shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,7 +17,7 @@ from ..errors import ExitCode, OutputError, SpeechStreamError, UserError
 from ..redaction import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from ..client import Client
     from ..events import Event
@@ -75,22 +74,13 @@ def with_events(options: Common, work: Callable[[Callable[[Event], None]], Await
     Raises:
         SpeechStreamError: as `work`.
     """
-    import asyncio
-
-    import anyio
-
     from ..progress import make
-
-    async def in_order() -> T:
-        with _ended_by_signals():
-            return await work(_while_anyone_looks(renderer))
+    from .signals import run_until_signalled
 
     log_to_stderr(options.verbose)
     renderer = make(options.progress)
     try:
-        return anyio.run(in_order)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None  # only a signal cancels the whole command
+        return run_until_signalled(lambda: work(_while_anyone_looks(renderer)))
     except BaseExceptionGroup as group:
         raise _only(group) from None
     finally:
@@ -131,52 +121,6 @@ def log_to_stderr(verbose: int) -> None:
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
-
-
-def survive_signals() -> None:
-    """Let TERM and HUP end a command as Ctrl-C does: in order, and resumable."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in _endings():
-        signal.signal(number, interrupt)
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """While an event loop runs, let TERM and HUP cancel its work.
-
-    An exception raised wherever the loop happens to be would tear what it is about to do: a scope that is never left, a
-    thread that is never told to stop. Ctrl-C is the loop's own; a job in the background has it ignored.
-    """
-    import asyncio
-
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    before = {number: signal.getsignal(number) for number in _endings()}
-    for number in before:
-        if task is not None:
-            loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-
-def _endings() -> list[signal.Signals]:
-    """The signals that end a command besides Ctrl-C, without those that `nohup` has ignored."""
-    found = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
-
-
-def outlive_signals() -> None:
-    """Let no signal undo what was done and told: while it ends, the interpreter takes our handlers away."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None:
-            signal.signal(number, signal.SIG_IGN)
 
 
 def require_stderr() -> None:

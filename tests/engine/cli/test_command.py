@@ -246,6 +246,35 @@ def test_a_signal_after_the_result_undoes_nothing(shell: Shell, name: str) -> No
     assert done.stdout.startswith("speechstream ")
 
 
+HIT_WHILE_A_THREAD_STARTS = """
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+starting = threading.Thread.start
+
+def start(thread):
+    starting(thread)
+    if thread.name.startswith("AnyIO"):
+        os.kill(os.getpid(), signal.Signals[name])
+
+threading.Thread.start = start
+sys.argv[0], name = "speechstream", sys.argv.pop()
+from engine.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_in_the_background_of_a_script_ends_a_command(
+    shell: Shell, tmp_path: Path, silent: Stubborn, name: str
+) -> None:
+    """Where SIGINT is ignored TERM still ends the command, even while it starts a thread: 130, and no hanging."""
+    (tmp_path / "talk.mp4").write_bytes(bytes(1000))
+    words = ("send", "talk.mp4", "--to", silent.url, "--progress", "none", name)
+    done = shell.run(*words, program=HIT_WHILE_A_THREAD_STARTS)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.lstrip().startswith("stopped; nothing is lost\n\nhint: ")
+
+
 def closed_port() -> int:
     """A port of this machine where nobody listens."""
     with socket.socket() as door:
