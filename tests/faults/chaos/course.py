@@ -39,6 +39,7 @@ _STORM_S: Final = 0.1  # the oldest that a connection gets in one
 _HALF: Final = 0.5
 _IN_FLIGHT_BYTES: Final = 4 << 20  # what the buffers of two sockets and a proxy can hold when a connection dies
 _REQUEST_BYTES: Final = 1 << 10  # a head, or a body that is not the recording's
+_IGNORING_SIGINT: Final = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _URL_ID: Final = re.compile(rb"/v1/uploads/([A-Za-z0-9_-]{20,})")
 
@@ -193,7 +194,8 @@ class Course:
         words = self._words()
         jumps = [[jump.at_s, jump.wall_s, jump.boot_s] for jump in life.jumps]
         self.count("clock jump", len(jumps))
-        program = (sys.executable, _LAUNCHER, json.dumps(jumps))
+        ignoring = _IGNORING_SIGINT if self.scenario.background else ()
+        program = (*ignoring, sys.executable, _LAUNCHER, json.dumps(jumps))
         endpoint = f"http://127.0.0.1:{self.proxy.port}/v1"
         given = environment(self.state, endpoint) | {"TMPDIR": str(self.state.parent / "tmp")}
         arguments = (*words, "--json", "--progress", "json")

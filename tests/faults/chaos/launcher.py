@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
 
@@ -52,8 +52,19 @@ def tell_where(number: int, frame: FrameType | None) -> None:
     except RuntimeError:  # no loop runs in this thread
         return
     for task in tasks:
-        task.print_stack(file=sys.stderr)
+        sys.stderr.write(f"task {task.get_name()}\n")
+        sys.stderr.writelines(f"  {line}\n" for line in _awaited(task.get_coro()))
     sys.stderr.flush()
+
+
+def _awaited(work: object) -> Iterator[str]:
+    """Where a coroutine stands, what it awaits, and so on down."""
+    while work is not None:
+        names = ("cr", "gi", "ag")
+        frame = next((getattr(work, f"{name}_frame") for name in names if getattr(work, f"{name}_frame", None)), None)
+        yield f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}" if frame else repr(work)
+        awaited = (getattr(work, f"{kind}", None) for kind in ("cr_await", "gi_yieldfrom", "ag_await"))
+        work = next((one for one in awaited if one is not None), None)
 
 
 def main() -> None:

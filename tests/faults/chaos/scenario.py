@@ -105,6 +105,7 @@ class Scenario:
     Attributes:
         source: whether the recording lies there, comes through a pipe, or is followed while it is being written.
         spoken_s: how long it is being written, where it is.
+        background: whether SIGINT is ignored from the beginning, as it is in the background of a script.
         transcribed_after_s: how long the service takes for a transcript.
         link: the line between all faults: its speed and delay.
         lives: the runs to disturb; calm ones follow until the work is done.
@@ -118,6 +119,7 @@ class Scenario:
     wire: Wire
     lanes: int
     checksum: bool
+    background: bool
     transcribed_after_s: float
     link: Fault
     lives: tuple[Life, ...]
@@ -126,9 +128,10 @@ class Scenario:
         source = "" if self.source == "file" else f", {self.source}, said in {self.spoken_s:.1f} s,"
         how = f"{self.command} {self.size_bytes:,} B{source} by {self.wire} in {self.lanes}"
         checksum = " with checksums" if self.checksum else ""
+        background = " in the background" if self.background else ""
         link = tell_line(self.link)
         lives = "; ".join(f"{number}: {life}" for number, life in enumerate(self.lives, start=1))
-        return f"seed {self.seed}: {how}{checksum}{f' over {link}' if link else ''} | {lives}"
+        return f"seed {self.seed}: {how}{checksum}{background}{f' over {link}' if link else ''} | {lives}"
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -163,6 +166,7 @@ def draw(seed: int) -> Scenario:
         wire=wire,
         lanes=lanes,
         checksum=checksum,
+        background=_chance(seed, "background").random() < 0.2,
         transcribed_after_s=_chance(seed, "transcript").choice((0.0, 0.0, 0.0, 2.0)),
         link=link,
         lives=_draw_lives(seed, size_bytes, wire, link, edited=source == "file"),

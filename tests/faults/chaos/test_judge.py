@@ -84,6 +84,7 @@ def aftermath(tmp_path: Path) -> Aftermath:
         wire="tus",
         lanes=4,
         checksum=False,
+        background=False,
         transcribed_after_s=0.0,
         link=Fault(),
         lives=(Life(Plan()),),

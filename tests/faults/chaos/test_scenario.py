@@ -37,6 +37,7 @@ def test_everything_is_drawn() -> None:
     assert {scenario.source for scenario in MANY} == {"file", "pipe", "followed"}
     assert {1, 2, 4, 8} <= {scenario.lanes for scenario in MANY}
     assert {scenario.checksum for scenario in MANY} == {True, False}
+    assert {scenario.background for scenario in MANY} == {True, False}
     assert {life.blow.signal for life in lives if life.blow} == {"SIGKILL", "SIGTERM", "SIGINT"}
     assert {life.restart.signal for life in lives if life.restart} == {"SIGKILL", "SIGTERM"}
     assert {life.edit for life in lives} == {None, "in place", "grown", "shrunk", "touched", "moved"}

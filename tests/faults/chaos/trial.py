@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import tempfile
 import time
 import traceback
@@ -29,6 +30,7 @@ _PIECE_BYTES: Final = 1 << 20
 
 def try_out(seed: int, keep: Path) -> Outcome:
     """Drive the scenario of a seed and judge it. What failed is kept in a folder of `keep`, logs included."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in a background hands its deafness down
     scenario, began_s = draw(seed), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     try:
