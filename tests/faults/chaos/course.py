@@ -297,7 +297,9 @@ class Course:
             case "storm":
                 self.proxy.plan = Plan(otherwise=replace(link, cut_within_s=_STORM_S), seed=life.plan.seed)
             case _:
-                self.proxy.plan = Plan(otherwise=replace(link, black_hole_after_bytes=0))
+                # Each ends by itself: whoever connects in the last moment would otherwise be forgotten in it.
+                hole = replace(link, black_hole_after_bytes=0, black_hole_for_s=spell.lasts_s)
+                self.proxy.plan = Plan(otherwise=hole)
                 self.proxy.black_hole_all()
         ends_s = time.monotonic() + spell.lasts_s
         self._dead_until_s = ends_s + _STALE_S * (spell.kind == "rebinding")
