@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,7 +62,7 @@ def test_aws_cli_923_no_number_of_parts_ends_a_pipe() -> None:
     """Lanes of unknown length follow each other without a gap, and the last of all takes whatever still comes."""
     lanes = [open_lane(index) for index in range(MAX_LANES)]
     assert lanes[0].start == 0
-    assert all(one.stop == other.start for one, other in zip(lanes, lanes[1:], strict=False))
+    assert all(one.stop == other.start for one, other in pairwise(lanes))
     assert lanes[-1].start > 1 << 40
     assert lanes[-1].stop == OPEN_END
 
@@ -71,7 +73,7 @@ def test_aws_cli_2390_a_pipe_of_any_length_takes_little_memory(tmp_path: Path) -
     with Service(tmp_path / "service") as service:
         shell = Shell(f"http://127.0.0.1:{service.port}/v1", tmp_path, tmp_path)
         with shell.command("upload", "-", listens=True) as command:
-            assert command.process.stdin is not None
+            assert isinstance(command.process.stdin, io.TextIOWrapper)
             for _ in range(pieces):
                 command.process.stdin.buffer.write(piece)
                 command.sample()
