@@ -376,7 +376,8 @@ class Client:
     async def _wait_for_stranger(self, processing_id: str) -> Transcript:
         endpoint = self._required_endpoint()
         base_url, turns = await self._crew.access.base_url(endpoint), await self._turns(endpoint)
-        text = await until_done(base_url, processing_id, self._exchanger, turns, self._persistence(""))
+        with self._exchanger.brake.link.telling("", self._emit):
+            text = await until_done(base_url, processing_id, self._exchanger, turns, self._persistence(""))
         return Transcript("", processing_id, text, "")
 
     async def _ask(self, endpoint: str, processing_id: str) -> JobStatus:

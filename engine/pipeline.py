@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import preparing
-from .core.job import FINAL, Stage, after_upload, next_stage
+from .core.job import FINAL, Stage, after_upload, artifact_of, next_stage
 from .core.proof import proof_of_delivery
 from .errors import (
-    DigestMismatch,
     InternalError,
     JobFailed,
     KeyRejected,
     RecordingChanged,
     RecordingError,
-    ServiceError,
     SpeechStreamError,
     UploadRefused,
 )
@@ -30,26 +28,24 @@ from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .intake import Source, intake_of
 from .model import JobKind, JobState, Proof
 from .revising import MAX_REVISIONS, prepare_anew, revise_upload
-from .runtime.artifact import ArtifactFile, PartHasher, digest_of_parts, is_whole
+from .runtime.artifact import ArtifactFile, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
 from .runtime.persist import Persistence
 from .runtime.polling import until_done
-from .runtime.submission import Lost, Why, submit
+from .runtime.submission import Lost, submit
 from .runtime.turns import Turns
 from .runtime.upload import ambiguous
+from .submitting import all_digests, relapse, submission_of, uploaded_as
 from .uploading import Manner, Uploading, together
-from .wire.address import resolve, with_path
-from .wire.service import Submission
+from .wire.address import with_path
 
 if TYPE_CHECKING:
-    from .model import ArtifactRecord, JobRecord, Plan
-    from .redaction import Secret
+    from .model import ArtifactRecord, JobRecord
     from .runtime.crew import Crew
 
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
 log = logging.getLogger("speechstream.job")
-MAX_RELAPSES: Final = 3  # submissions that send a job back to uploading, before it is the server's doing
 _FOLLOW_EVERY_S: Final = 0.25
 # What no other attempt at the same bytes can change; a missing or unreadable file may only be on an unplugged disk.
 _HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Truncated", "Unsupported"})
@@ -177,7 +173,7 @@ class JobRun:
     # -- uploading -------------------------------------------------------------------------------
 
     async def _upload(self, job: JobRecord) -> JobRecord:
-        artifact = _artifact(job)
+        artifact = artifact_of(job)
         if not self._is_here(artifact):
             preparing.require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer here; it is made and sent again"))
@@ -207,7 +203,7 @@ class JobRun:
             return self._submitted(job, processing_id)
         if job.kind is JobKind.DELIVERY:
             return await self._deliver(job)
-        artifact = _artifact(job)
+        artifact = artifact_of(job)
         if not artifact.is_source and not await preparing.is_as_sealed(job, self._spool / artifact.path):
             raise RecordingChanged(f"The prepared artifact of job {job.id} changes on its disk", hint=_BAD_DISK)
         return self._manifest.move(job.id, after_upload(job.kind))
@@ -216,7 +212,7 @@ class JobRun:
         """The recording is no longer what it was. Where it is sent as it is, what still holds is kept."""
         self._revisions += 1
         job = self._manifest.job(job.id)
-        artifact = _artifact(job)
+        artifact = artifact_of(job)
         if artifact.growing or job.state is not JobState.UPLOADING or self._revisions > MAX_REVISIONS:
             raise error
         await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
@@ -228,7 +224,7 @@ class JobRun:
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
         """Bring the artifact to the server. A wire whose last reply makes the job gives its processing_id."""
-        artifact = _artifact(job)
+        artifact = artifact_of(job)
         uploading = Uploading(
             job=job,
             artifact=artifact,
@@ -261,12 +257,12 @@ class JobRun:
     async def _deliver(self, job: JobRecord) -> JobRecord:
         """The bytes are where they were to go: nobody will submit them, so this is the end."""
         await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
-        await self._digests(job, _plan(job))  # the receipt's, when the file may be gone
+        await all_digests(job, self._manifest, self._open)  # the receipt's, when the file may be gone
         now = self._crew.clock.wall()
         job = self._manifest.move(
             job.id,
             after_upload(job.kind),
-            result_url=await self._uploaded_as(job),
+            result_url=uploaded_as(job, self._manifest, await self._base_url(job)),
             proof=proof_of_delivery(self._manifest.lanes(job)),
             uploaded_at=now,
             completed_at=now,
@@ -274,37 +270,19 @@ class JobRun:
         self._tell_cost(job)
         return job
 
-    async def _uploaded_as(self, job: JobRecord) -> Secret:
-        """The address of the whole upload: the one that joins the lanes, or the only lane's."""
-        job = self._manifest.job(job.id)
-        url = job.joined_url or self._manifest.lanes(job)[0].url
-        if url is None:
-            raise InternalError(f"job {job.id} is uploaded and has no upload")
-        return resolve(await self._base_url(job), url.reveal())
-
     # -- submitting ------------------------------------------------------------------------------
 
     async def _submit(self, job: JobRecord) -> JobRecord:
-        artifact, plan = _artifact(job), _plan(job)
-        base_url = await self._base_url(job)
-        digests = await self._digests(job, plan)
-        submission = Submission(
-            upload=await self._uploaded_as(job),
-            size_bytes=artifact.size_bytes,
-            filename=artifact.filename,
-            part_size_bytes=plan.part_size_bytes,
-            digest=digest_of_parts(digests),
-            parts=digests,
-            idempotency_key=job.idempotency_key,
-        )
-        persistence = self._persistence(job)
+        base_url, turns, persistence = await self._base_url(job), await self._turns(job), self._persistence(job)
+        submission = await submission_of(job, self._manifest, base_url, self._open)
         try:
-            answer = await submit(base_url, submission, self._crew.exchanger, await self._turns(job), persistence)
+            answer = await submit(base_url, submission, self._crew.exchanger, turns, persistence)
         finally:
             self._manifest.add_to_tally(job.id, persistence.cost)
         if isinstance(answer, Lost):
+            self._relapses += 1
             await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
-            return self._relapse(job, answer)
+            return relapse(job, answer, self._relapses, self._manifest, self._emit)
         job = self._manifest.move(
             job.id,
             JobState.PROCESSING,
@@ -314,57 +292,10 @@ class JobRun:
         )
         return self._submitted(job, answer)
 
-    async def _digests(self, job: JobRecord, plan: Plan) -> tuple[bytes, ...]:
-        """All digests; the artifact is only needed for those that a kill took away."""
-        known = self._manifest.digests(job.id)
-        if len(known) == plan.part_count:
-            return tuple(known[index] for index in range(plan.part_count))
-        with self._open(job) as file:
-            file.check()
-            hasher = PartHasher(file, plan, known)
-            digests = await hasher.complete()
-        self._manifest.save_digests(job.id, hasher.taken())
-        return digests
-
     def _submitted(self, job: JobRecord, processing_id: str) -> JobRecord:
         self._tell_cost(job)
         self._emit(Submitted(job.id, processing_id))
         return job
-
-    def _relapse(self, job: JobRecord, lost: Lost) -> JobRecord:
-        """The server will not make a job of the upload as it is: go back and bring it what it lacks."""
-        self._relapses += 1
-        if self._relapses > MAX_RELAPSES:
-            if lost.why is Why.DIFFERENT:
-                raise DigestMismatch(
-                    f"The server's bytes still differ from ours after they were sent {self._relapses} times",
-                    hint="something on the way damages data; try another network, then `speechstream resume`",
-                )
-            raise ServiceError(
-                "The server says that the upload is complete, and that it is not, again and again",
-                hint="nothing is lost; ask the service's operator, then `speechstream resume`",
-            )
-        lanes = self._manifest.lanes(job)
-        match lost.why:
-            case Why.GONE:
-                again = [] if lanes[0].partial else lanes  # the lanes of a joined upload may well be there still
-                warning = "the server no longer has the upload; it is sent again"
-                if lanes[0].partial:
-                    warning = "the server no longer has the joined upload; its lanes are joined again"
-            case Why.DIFFERENT:
-                again = [lane for lane in lanes if not lost.parts or lost.touches(_plan(job), lane.span)]
-                damaged = sum(lane.span.size_bytes for lane in again)
-                warning = f"the server holds other bytes than were sent; {damaged} bytes go again"
-            case Why.INCOMPLETE:
-                again = []
-                warning = "the server says that the upload is not complete; it is asked where it stands"
-                for lane in lanes:
-                    if not lane.partial:  # those are asked when they cannot be joined again
-                        self._manifest.save_lane(job.id, replace(lane, acked_bytes=0))
-        self._emit(Warned(job.id, warning))
-        for lane in again:
-            self._manifest.save_lane(job.id, replace(lane, created=False, acked_bytes=0, offered_bytes=0))
-        return self._manifest.move(job.id, JobState.UPLOADING, joined_url=None, join_count=job.join_count + 1)
 
     def _ask_a_person(self, job: JobRecord) -> JobRecord:
         if job.state is not JobState.AMBIGUOUS:
@@ -411,29 +342,17 @@ class JobRun:
         return is_whole(self._spool / artifact.path, artifact.size_bytes)
 
     def _open(self, job: JobRecord) -> ArtifactFile:
-        artifact = _artifact(job)
+        artifact = artifact_of(job)
         path = Path(artifact.path) if artifact.is_source else self._spool / artifact.path
         unchanged = job.identity if artifact.is_source and not artifact.growing else None
         return ArtifactFile(path, artifact.size_bytes, unchanged=unchanged, growing=artifact.growing)
 
     def _tell_cost(self, job: JobRecord) -> None:
-        tally, size_bytes = job.tally, _artifact(job).size_bytes
+        tally, size_bytes = job.tally, artifact_of(job).size_bytes
         rate = size_bytes / tally.sending_s if tally.sending_s > 0 else None
         again = max(0, tally.sent_bytes - size_bytes)
         proof = str(job.proof or Proof.LENGTH)
         self._emit(Transferred(job.id, size_bytes, again, tally.retries, tally.waited_s, rate, proof))
-
-
-def _artifact(job: JobRecord) -> ArtifactRecord:
-    if job.artifact is None:
-        raise InternalError(f"job {job.id} is {job.state} and has no artifact")
-    return job.artifact
-
-
-def _plan(job: JobRecord) -> Plan:
-    if job.plan is None:
-        raise InternalError(f"job {job.id} is {job.state} and has no plan")
-    return job.plan
 
 
 def _for_delivery(error: KeyRejected, job: JobRecord) -> KeyRejected:

@@ -17,10 +17,11 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from ..errors import InternalError
 from ..model import JobKind, JobState, WireName
 
 if TYPE_CHECKING:
-    from ..model import JobRecord
+    from ..model import ArtifactRecord, JobRecord, Plan
 
 _S = JobState
 
@@ -72,6 +73,28 @@ def next_stage(job: JobRecord) -> Stage:
             return Stage.POLL
         case JobState.COMPLETED | JobState.FAILED | JobState.CANCELLED:
             return Stage.NOTHING
+
+
+def artifact_of(job: JobRecord) -> ArtifactRecord:
+    """The artifact that a job has from `uploading` on.
+
+    Raises:
+        InternalError: it has none.
+    """
+    if job.artifact is None:
+        raise InternalError(f"job {job.id} is {job.state} and has no artifact")
+    return job.artifact
+
+
+def plan_of(job: JobRecord) -> Plan:
+    """The plan that a job has once its upload has begun.
+
+    Raises:
+        InternalError: it has none.
+    """
+    if job.plan is None:
+        raise InternalError(f"job {job.id} is {job.state} and has no plan")
+    return job.plan
 
 
 def after_upload(kind: JobKind) -> JobState:

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"client", "blocking"},
     {"recordings"},
     {"progress", "pipeline", "ending", "proving"},
-    {"uploading", "revising"},
+    {"submitting", "uploading", "revising"},
     {"choosing", "intake"},
     {"preparing", "runtime"},
     {"core", "wire"},

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from engine.events import Event
     from engine.model import JobRecord
 
+PIPED: Final = replace(JOB, identity=replace(JOB.identity, fingerprint="pipe:of the model"))  # nothing was prepared
 CONTENT: Final = random.Random(3).randbytes(10_500)
 PART_BYTES: Final = 1_000
 LANE_BYTES: Final = 2_000  # five lanes
@@ -100,7 +102,7 @@ class Delivery(RuleBasedStateMachine):
         spool = self.folder / "jobs" / JOB.id / "spool"
         record = ArtifactRecord("artifact", len(CONTENT), "audio/ogg", "talk.ogg", "standard", is_source=False)
         with Manifest(self.folder) as manifest:
-            manifest.find_or_add(JOB, new=False)
+            manifest.find_or_add(PIPED, new=False)
             manifest.move(JOB.id, JobState.PREPARING)
             manifest.move(JOB.id, JobState.UPLOADING, artifact=record)
         spool.mkdir(parents=True)
