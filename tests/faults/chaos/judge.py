@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.faults.chaos.course import Course, Run
+    from tests.faults.chaos.course import Course
+    from tests.faults.chaos.run import Run
 
 REPEAT_BYTES_MAX: Final = 16 << 10  # a repeated command may ask, and send nothing of the recording
 PEAK_KIB_MAX: Final = 120 << 10  # whatever the recording's size
@@ -132,7 +133,7 @@ def allowed(course: Course) -> int:
 
 def _silence(course: Course) -> Iterator[Complaint]:
     """Neither key nor upload is told to anyone."""
-    secrets = {KEY, *course.secrets}
+    secrets = {KEY, *course.elements.secrets}
     for number, run in enumerate(course.runs, start=1):
         said = [json.dumps(run.events), *run.complaints]
         if course.scenario.command != "send":

@@ -33,6 +33,10 @@ class Recorder:
         path.write_bytes(bytes(len(head)) + first[len(head) :] if header_last else first)
         self._begin(lambda: self._append(path, head))
 
+    def has_said(self, came: Path) -> bool:
+        """Whether what came is what was said, up to some moment."""
+        return self._content.startswith(came.read_bytes())
+
     def join(self) -> None:
         """Wait until all is said."""
         for thread in self._threads:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.faults.chaos.course import Course, Run
+from tests.faults.chaos.course import Course
+from tests.faults.chaos.elements import Elements
 from tests.faults.chaos.judge import REPEAT_BYTES_MAX, judged
+from tests.faults.chaos.run import Run
 from tests.faults.chaos.scenario import Life, Scenario, draw
 from tests.faults.plan import Fault, Plan
 from tests.faults.service import KEY, Service
@@ -94,10 +96,8 @@ def aftermath(tmp_path: Path) -> Aftermath:
         recording,
         recording,
         tmp_path / "state",
-        cast("Service", received),
-        cast("FaultProxy", None),
+        Elements(scenario, cast("Service", received), cast("FaultProxy", None), secrets={SECRET}),
         runs=[DONE, REPEATED],
-        secrets={SECRET},
     )
     return Aftermath(course, received)
 

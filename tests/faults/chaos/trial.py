@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.faults.chaos.course import Course
+from tests.faults.chaos.elements import Elements
 from tests.faults.chaos.judge import Complaint, again, allowed, judged
 from tests.faults.chaos.ledger import Outcome
 from tests.faults.chaos.scenario import draw
@@ -52,7 +53,7 @@ def _driven(scenario: Scenario, folder: Path) -> tuple[Course, list[Complaint]]:
     with Service(folder / "service", _OPTIONS) as service, FaultProxy("127.0.0.1", service.port) as proxy:
         if scenario.transcribed_after_s == 0:
             service.transcribe_at_once()
-        course = Course(scenario, recording, expected, folder / "state", service, proxy)
+        course = Course(scenario, recording, expected, folder / "state", Elements(scenario, service, proxy))
         try:
             course.drive()
         except Exception:  # noqa: BLE001 - a scenario that cannot be driven to its end is a failed one
@@ -75,7 +76,7 @@ def _outcome(scenario: Scenario, course: Course, complaints: list[Complaint], se
         seed=scenario.seed,
         scenario=str(scenario),
         complaints=[str(complaint) for complaint in complaints],
-        injected=course.injected,
+        injected={what: times for what, times in course.elements.injected.items() if times},
         blows=[(run.blow, run.phase) for run in course.runs if run.blow],
         runs=len(course.runs),
         size_bytes=scenario.size_bytes,

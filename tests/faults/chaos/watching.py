@@ -54,11 +54,10 @@ class Watch:
     _progress: tuple[int, int] = (-1, -1)
     _patient_until_s: float = 0.0
     _sampled_s: float = 0.0
+    _began_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began_up = self.course.proxy.bytes_from_clients
-
-    _began_up: int = 0
+        self._began_bytes = self.course.elements.proxy.bytes_from_clients
 
     def to_the_end(self) -> None:
         """Look on until the command is gone."""
@@ -77,10 +76,10 @@ class Watch:
                 deed.do()
 
     def _deeds(self) -> list[Deed]:
-        course, life = self.course, self.life
-        deeds = [Deed(spell.at, partial(course.begin, spell, life)) for spell in life.spells]
+        elements, life = self.course.elements, self.life
+        deeds = [Deed(spell.at, partial(elements.begin, spell, life)) for spell in life.spells]
         if life.restart is not None:
-            deeds.append(Deed(life.restart.at, partial(course.restart, life.restart)))
+            deeds.append(Deed(life.restart.at, partial(elements.restart, life.restart)))
         if life.blow is not None:
             deeds.append(Deed(life.blow.at, partial(self._strike, life.blow)))
         return deeds
@@ -97,7 +96,7 @@ class Watch:
         if now_s - self._sampled_s > _SAMPLES_EVERY_S:
             self._sampled_s = now_s
             self.command.sample()
-            self.course.transcribe()
+            self.course.elements.transcribe()
 
     def _is_due(self, at: Moment | float) -> bool:
         now_s = time.monotonic()
@@ -106,7 +105,7 @@ class Watch:
         if at.kind == "s":
             return now_s >= self._began_s + at.value
         if at.kind == "share":
-            sent_bytes = self.course.proxy.bytes_from_clients - self._began_up
+            sent_bytes = self.course.elements.proxy.bytes_from_clients - self._began_bytes
             return "" in self._signs_s and sent_bytes >= at.value * self.course.left_bytes
         told_s = self._signs_s.get(at.kind)
         return told_s is not None and now_s >= told_s + at.value
@@ -117,7 +116,7 @@ class Watch:
             return Deed(time.monotonic() + _GLANCE_S, partial(self._strike, blow))
         self.phase = phase_of(self.command.events)
         self.blow = blow.signal
-        self.course.hurt_all()
+        self.course.elements.hurt_all()
         self.command.process.send_signal(signal.Signals[blow.signal])
         return None
 
@@ -125,8 +124,8 @@ class Watch:
         """Give the command up when it shows none for too long."""
         now_s = time.monotonic()
         told = sum(event["event"] not in _NO_PROGRESS for event in self.command.events)
-        progress = (self.course.proxy.bytes_up, told)
-        if progress != self._progress or self.course.is_link_dead:
+        progress = (self.course.elements.proxy.bytes_up, told)
+        if progress != self._progress or self.course.elements.is_link_dead:
             self._progress = progress
             self._patient_until_s = max(self._patient_until_s, now_s + PATIENCE_S)
         if now_s < min(self._patient_until_s, self._began_s + LIFE_S):
