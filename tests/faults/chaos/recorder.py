@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,9 +19,14 @@ class Recorder:
     """Says what `said` holds within `takes_s` seconds, in a thread of its own."""
 
     def __init__(self, said: Path, takes_s: float) -> None:
-        self._content = said.read_bytes()
+        self._said = said
         self._pause_s = takes_s / _PIECES
         self._threads: list[threading.Thread] = []
+
+    @cached_property
+    def _content(self) -> bytes:
+        """What is said; `said` may be shortened later, to what came of it."""
+        return self._said.read_bytes()
 
     def into_pipe(self, pipe: IO[bytes]) -> None:
         """Speak into a pipe until its end, or until nobody listens any more."""

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.faults.chaos.hundred import HUNDRED
 from tests.faults.chaos.scenario import Scenario, draw
 from tests.faults.plan import Fault
 
@@ -27,17 +30,18 @@ def test_a_scenario_is_told_in_one_line() -> None:
     assert len({line.partition(":")[2] for line in lines}) == len(MANY)
 
 
-def test_everything_is_drawn() -> None:
-    """Some seed has each command, wire, signal, edit, spell and fault, and each kind of size."""
-    lives = [life for scenario in MANY for life in scenario.lives]
+@pytest.mark.parametrize("scenarios", [MANY, [draw(seed) for seed in HUNDRED]], ids=["five hundred", "the hundred"])
+def test_everything_is_drawn(scenarios: list[Scenario]) -> None:
+    """Some seed has each command, wire, source, signal, edit, spell and fault; so has one of the hundred of CI."""
+    lives = [life for scenario in scenarios for life in scenario.lives]
     faults = [life.plan.otherwise for life in lives]
 
-    assert {scenario.command for scenario in MANY} == {"upload", "transcribe", "send"}
-    assert {scenario.wire for scenario in MANY} == {"auto", "tus", "single"}
-    assert {scenario.source for scenario in MANY} == {"file", "pipe", "followed"}
-    assert {1, 2, 4, 8} <= {scenario.lanes for scenario in MANY}
-    assert {scenario.checksum for scenario in MANY} == {True, False}
-    assert {scenario.background for scenario in MANY} == {True, False}
+    assert {scenario.command for scenario in scenarios} == {"upload", "transcribe", "send"}
+    assert {scenario.wire for scenario in scenarios} == {"auto", "tus", "single"}
+    assert {scenario.source for scenario in scenarios} == {"file", "pipe", "followed"}
+    assert {1, 2, 4, 8} <= {scenario.lanes for scenario in scenarios}
+    assert {scenario.checksum for scenario in scenarios} == {True, False}
+    assert {scenario.background for scenario in scenarios} == {True, False}
     assert {life.blow.signal for life in lives if life.blow} == {"SIGKILL", "SIGTERM", "SIGINT"}
     assert {life.restart.signal for life in lives if life.restart} == {"SIGKILL", "SIGTERM"}
     assert {life.edit for life in lives} == {None, "in place", "grown", "shrunk", "touched", "moved"}
@@ -48,7 +52,13 @@ def test_everything_is_drawn() -> None:
             assert any(getattr(fault, name) != getattr(Fault(), name) for fault in faults), name
     assert any(jump.boot_s for life in lives for jump in life.jumps)
     assert any(jump.wall_s < 0 for life in lives for jump in life.jumps)
-    assert {0, (1 << 20) - 1, 1 << 20, (1 << 20) + 1} <= {scenario.size_bytes for scenario in MANY}
+
+
+def test_sizes_lie_around_what_is_cut_at() -> None:
+    """Nothing, the edges of parts, and those of lanes."""
+    sizes = {scenario.size_bytes for scenario in MANY}
+
+    assert {0, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (4 << 20) - 1} <= sizes
 
 
 def test_what_would_only_wait_is_not_drawn() -> None:
