@@ -27,6 +27,7 @@ from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
 from .uploading import DEFAULT_LANES, Manner
+from .wire import tus
 from .wire.address import given, same_origin
 from .wire.interface import MAX_CHECKSUMMED_BYTES
 
@@ -220,6 +221,7 @@ class Client:
         url = to or upload_url
         if url is None or (to and upload_url):
             raise ConfigError("A file is sent to a creation URL or to an upload URL", hint="give one of them")
+        _require_additions(headers, metadata)
         address = delivery_address(url)
         if upload_url is not None:
             address = given(upload_url)
@@ -437,3 +439,22 @@ def _user_agent() -> str:
         return f"speechstream/{version('speechstream')}"
     except PackageNotFoundError:
         return "speechstream"
+
+
+def _require_additions(headers: tuple[tuple[str, str], ...], metadata: tuple[tuple[str, str], ...]) -> None:
+    """Let nothing that a caller adds to a delivery stand in the place of what we say, or of itself.
+
+    Raises:
+        ConfigError: a header is the protocol's own, or a key of the metadata is ours or there twice.
+    """
+    for name, _ in headers:
+        if tus.OWN_HEADERS.fullmatch(name):
+            raise ConfigError(
+                f"The header {name} is the upload protocol's own", hint="leave it out; it is sent as it must be"
+            )
+    keys = [*tus.OWN_METADATA, *(key for key, _ in metadata)]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"The metadata {twice} would be told twice", hint="leave one out; file name and type are told anyway"
+        )

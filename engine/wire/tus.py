@@ -9,6 +9,7 @@ A lane is one upload resource. The caller keeps the URL and the offset; these co
 from __future__ import annotations
 
 import base64
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 VERSION: Final = "1.0.0"
 OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
+OWN_HEADERS: Final = re.compile(  # what says where bytes go and how many they are: nobody else may send another
+    r"(?:upload|tus)-.*|content-(?:length|type)|transfer-encoding|idempotency-key|host", re.IGNORECASE
+)
+OWN_METADATA: Final = ("filename", "filetype")
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -295,7 +295,10 @@ TRUTH: Final = (
     Lesson(
         "s5cmd",
         "the user's metadata replaces what protects a retry",
-        ("lessons/test_truth.py::test_s5cmd_what_a_user_tells_the_server_replaces_nothing_of_ours",),
+        (
+            "lessons/test_truth.py::test_s5cmd_what_a_user_tells_the_server_replaces_nothing_of_ours",
+            "lessons/test_truth.py::test_s5cmd_metadata_told_twice_is_told_not_at_all",
+        ),
     ),
 )
 MONEY_AND_MEMORY: Final = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.core.plan import open_lane
-from engine.errors import KeyRejected
+from engine.errors import ConfigError, KeyRejected
 from engine.events import Warned
 from engine.model import MAX_LANES, OPEN_END
 from tests.faults.scripted import TEXT, Asked, reply
@@ -48,14 +48,35 @@ async def test_google_cloud_swift_861_bytes_that_were_never_sent_are_not_skipped
     assert list(service.jobs.values()) == [home.recording.read_bytes()]
 
 
-@pytest.mark.parametrize("pair", ["filename=other.mp4", "filetype=text/html"])
-def test_s5cmd_what_a_user_tells_the_server_replaces_nothing_of_ours(tmp_path: Path, pair: str) -> None:
-    """Metadata under a name that we use ourselves is refused before anything is asked of any server."""
+@pytest.mark.parametrize(
+    ("option", "addition", "said"),
+    [
+        ("--metadata", "filename=other.mp4", "is told anyway"),
+        ("--metadata", "filetype=text/html", "is told anyway"),
+        ("--header", "Idempotency-Key: mine", "protocol's own"),
+        ("--header", "upload-offset: 0", "protocol's own"),
+        ("--header", "Content-Length: 7", "protocol's own"),
+    ],
+)
+def test_s5cmd_what_a_user_tells_the_server_replaces_nothing_of_ours(
+    tmp_path: Path, option: str, addition: str, said: str
+) -> None:
+    """What we say ourselves is refused as an addition, before anything is asked of any server."""
     (tmp_path / "recording.bin").write_bytes(b"speech")
     shell = Shell("http://127.0.0.1:9/v1", tmp_path, tmp_path / "recording.bin")
-    code, _ = shell.run("send", str(shell.recording), "--to", "http://127.0.0.1:9/files/", "--metadata", pair)
+    code, _ = shell.run("send", str(shell.recording), "--to", "http://127.0.0.1:9/files/", option, addition)
     assert code == 1
-    assert "is told anyway" in shell.heard
+    assert said in shell.heard
+
+
+@pytest.mark.anyio
+async def test_s5cmd_metadata_told_twice_is_told_not_at_all(home: Home) -> None:
+    """Keys of Upload-Metadata are unique (tus 1.0.0): ours and the library's caller's together."""
+    for metadata in ((("filename", "other.mp4"),), (("topic", "a"), ("topic", "b"))):
+        async with home.client() as client:
+            with pytest.raises(ConfigError, match="would be told twice"):
+                await client.send(home.recording, f"{home.service.endpoint}/uploads", metadata=metadata)
+    assert home.service.requests == []
 
 
 def test_aws_cli_923_no_number_of_parts_ends_a_pipe() -> None:
