@@ -24,7 +24,7 @@ from .errors import (
     SpeechStreamError,
     UploadRefused,
 )
-from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
+from .events import Completed, Failed, Opened, Submitted, Transferred, Waiting, Warned
 from .intake import Source, intake_of
 from .model import JobKind, JobState, Proof
 from .revising import MAX_REVISIONS, prepare_anew, revise_upload
@@ -34,16 +34,18 @@ from .runtime.ownership import owned
 from .runtime.persist import Persistence
 from .runtime.polling import until_done
 from .runtime.submission import Lost, submit
+from .runtime.together import explained, together
 from .runtime.turns import Turns
 from .runtime.upload import ambiguous
 from .submitting import all_digests, relapse, submission_of, uploaded_as
-from .uploading import Manner, Uploading, together
+from .uploading import Manner, Uploading
 from .wire.address import with_path
 
 if TYPE_CHECKING:
     from .model import ArtifactRecord, JobRecord
     from .runtime.crew import Crew
 
+_COMPARING: Final = "the service compares what it has with what was sent"
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
 log = logging.getLogger("speechstream.job")
 _FOLLOW_EVERY_S: Final = 0.25
@@ -276,7 +278,8 @@ class JobRun:
         base_url, turns, persistence = await self._base_url(job), await self._turns(job), self._persistence(job)
         submission = await submission_of(job, self._manifest, base_url, self._open)
         try:
-            answer = await submit(base_url, submission, self._crew.exchanger, turns, persistence)
+            async with explained(self._emit, Waiting(job.id, _COMPARING, None)):
+                answer = await submit(base_url, submission, self._crew.exchanger, turns, persistence)
         finally:
             self._manifest.add_to_tally(job.id, persistence.cost)
         if isinstance(answer, Lost):

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.abc
 
 from .choosing import WireChoice
 from .core.lane import key_rejected, no_space
 from .core.pacing import RequestSize
 from .core.plan import OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
-from .errors import InternalError, SpeechStreamError
-from .events import Warned
+from .errors import InternalError
+from .events import Waiting, Warned
 from .faults import Conflict, Gone, NoSpace, Refused, TooLarge, Unauthorized
 from .model import OPEN_END, JobKind, Lane, Plan, Span
 from .redaction import Secret
 from .runtime.artifact import PartHasher
 from .runtime.meter import Meter
 from .runtime.supply import Sealed
+from .runtime.together import explained, together
 from .runtime.upload import LaneUpload
 from .wire import tus
 from .wire.address import relative_to, resolve
 from .wire.interface import TusWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .model import ArtifactRecord, JobRecord
     from .runtime.artifact import ArtifactFile
@@ -252,7 +251,9 @@ class Uploading:
         if self.job.joined_url is None:
             whole = [replace(lane, url=self._absolute(lane.url)) for lane in lanes]
             log.info("job %s: joining %d lanes", self.job.id, len(whole))
-            joined = await self._asked(lambda: wire.join(whole, self.job.join_count), "Joining the lanes")
+            reason = f"the server puts the {len(whole)} lanes of the upload together"
+            async with explained(self.crew.emit, Waiting(self.job.id, reason, None)):
+                joined = await self._asked(lambda: wire.join(whole, self.job.join_count), "Joining the lanes")
             if joined is None:
                 return self._unjoined()
             url = Secret(relative_to(self.base_url, joined.url.reveal()))
@@ -290,22 +291,3 @@ class Uploading:
         if url is None:
             raise InternalError(f"job {self.job.id} has a lane without an address")
         return resolve(self.base_url, url.reveal())
-
-
-@asynccontextmanager
-async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
-    """A task group whose end is the first error of ours, not a group of them."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            yield tasks
-    except BaseExceptionGroup as group:
-        errors = list(_leaves(group))
-        raise next((error for error in errors if not isinstance(error, SpeechStreamError)), errors[0]) from None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
