@@ -268,9 +268,9 @@ TRUTH: Final = (
         "100 %, and then nothing is said and nothing ends",
         (
             "engine/progress/test_bars.py::test_a_hundred_percent_are_all_of_it",
+            "engine/runtime/test_together.py::test_a_long_wait_is_explained_and_a_short_one_is_not",
             "faults/test_stall.py::test_a_server_that_is_gone_while_it_is_waited_for",
         ),
-        "while a server joins lanes the bar stands at 100 % without a word; the wait has an end",
     ),
     Lesson(
         "uppy#4985",
