@@ -11,6 +11,7 @@ from .errors import NoSuchJob, SpeechStreamError, UserError
 from .events import Warned
 from .faults import Fault
 from .model import JobKind, JobState, WireName
+from .runtime.live import drop_draft, has_draft
 from .runtime.ownership import owned
 from .wire import tus
 from .wire.address import resolve
@@ -55,10 +56,13 @@ async def _discard_lanes(job: JobRecord, crew: Crew) -> None:
 
 
 def sweep(manifest: Manifest) -> None:
-    """Remove folders that a kill left behind a job's end."""
+    """Remove what a kill left behind: the folder of a job that is at its end, progress that was half written."""
     for folder in manifest.job_folders():
         with contextlib.suppress(NoSuchJob):
-            if manifest.job(folder.name).state in FINAL:
+            ended = manifest.job(folder.name).state in FINAL
+            if ended or has_draft(folder):
                 with owned(folder) as mine:
-                    if mine:
+                    if mine and ended:
                         shutil.rmtree(folder, ignore_errors=True)
+                    elif mine:
+                        drop_draft(folder)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 _EVERY_S: Final = 0.25
+_DRAFT: Final = "live.new"
 
 
 class LiveWriter:
@@ -36,11 +37,21 @@ class LiveWriter:
         now_s = self._clock.monotonic()
         if not frequent or now_s - self._written_s >= _EVERY_S:
             self._written_s = now_s
-            draft = self._path.with_suffix(".new")
+            draft = self._path.with_name(_DRAFT)
             with contextlib.suppress(OSError):  # nobody's progress bar is worth a failed upload
                 draft.write_text(scrub(json.dumps(as_dict(event))))
                 draft.replace(self._path)
         self._onward(event)
+
+
+def has_draft(folder: Path) -> bool:
+    """Whether a kill has left half-written progress there."""
+    return (folder / _DRAFT).exists()
+
+
+def drop_draft(folder: Path) -> None:
+    """Remove it. Only for the job's owner: another's draft is about to be progress."""
+    (folder / _DRAFT).unlink(missing_ok=True)
 
 
 class LiveReader:

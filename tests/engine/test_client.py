@@ -521,6 +521,19 @@ class TestCancel:
 
 
 class TestFolders:
+    async def test_progress_that_a_kill_left_half_written_goes(self, house: House) -> None:
+        """The job goes on being waited for elsewhere; whoever owns its folder just now keeps its draft."""
+        async with house.client() as client:
+            job_id = (await client.upload(house.recording)).job_id
+        draft = house.state / "jobs" / job_id / "live.new"
+        draft.write_text("{")
+        with owned(draft.parent) as mine:
+            assert mine
+            async with house.client():
+                assert draft.exists()
+        async with house.client():
+            assert not draft.exists()
+
     async def test_what_a_kill_left_behind_a_finished_job_goes(self, house: House) -> None:
         """At the next start; an unfinished job's folder stays, and so does what is none of ours."""
         await house.transcribe()
