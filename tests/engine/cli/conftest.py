@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,9 +69,11 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """A fresh user's shell."""
-    return Shell(tmp_path)
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A fresh user's shell. Whoever runs the tests under `nohup` has HUP ignored, and programs inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield Shell(tmp_path)
+    signal.signal(signal.SIGHUP, before)
 
 
 class Stubborn(ThreadingHTTPServer):
