@@ -91,8 +91,9 @@ class Watch:
             self._seen_events += 1
             self._signs_s.setdefault(str(event["event"]), now_s)
             self._signs_s.setdefault("", now_s)
-            if event["event"] == "waiting":
-                self._patient_until_s = max(self._patient_until_s, now_s + float(str(event["seconds"])) + PATIENCE_S)
+            if event["event"] == "waiting":  # nobody knows for how long: until the link is back, or the server is done
+                said_s = LIFE_S if event["seconds"] is None else float(str(event["seconds"]))
+                self._patient_until_s = max(self._patient_until_s, now_s + said_s + PATIENCE_S)
         if now_s - self._sampled_s > _SAMPLES_EVERY_S:
             self._sampled_s = now_s
             self.command.sample()
