@@ -232,6 +232,7 @@ def test_a_decoder_dies_with_its_worker(start: Start) -> None:
     service = start(*FAST)
     upload(service, spoken(60))
     worker = worker_of(service)
+    service.wait_for(lambda: bool(worker.children()))
     (decoder,) = worker.children()
     worker.kill()
     service.wait_for(lambda: not decoder.is_running() or decoder.status() == psutil.STATUS_ZOMBIE)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import threading
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,7 +143,7 @@ class Strangers:
                 yield Way(line, end, dead_for_s=server.dead_for_s)
                 return
             behind = stack.enter_context(FaultProxy("127.0.0.1", end.port))
-            folder = self.folder / f"nginx-{behind.port}"
+            folder = self.folder / f"nginx-{behind.port}-{uuid.uuid4().hex[:8]}"  # ports come again
             nginx = stack.enter_context(
                 Nginx(self.nginx, folder, behind.port, buffering=server.buffering, body_max=server.body_max)
             )
