@@ -19,6 +19,7 @@ from tests.faults.chaos.scenario import Life
 from tests.faults.chaos.watching import Watch
 from tests.faults.command import Command, environment
 from tests.faults.plan import Plan
+from tests.faults.recording import sha256_of
 
 if TYPE_CHECKING:
     from tests.faults.chaos.elements import Elements
@@ -88,7 +89,11 @@ class Course:
     def _is_done(self, run: Run) -> bool:
         if run.is_ambiguous:
             time.sleep(_ARRIVING_S)
-            self.found_by_a_person = next(iter(self.service.jobs()), None)
+            # Not just any job: one of an older state of an edited recording is not what the person is looking for.
+            wanted = sha256_of(self.expected)
+            kept = self.service.recordings()
+            same = (job for job in self.service.jobs() if job in kept and sha256_of(kept[job]) == wanted)
+            self.found_by_a_person = next(same, None)
             return self.found_by_a_person is not None
         speaks_again = run.came_to_nothing and self.scenario.size_bytes > 0
         return run.code in {0, 1} and not speaks_again and not run.found_it_shrunk
