@@ -70,7 +70,7 @@ class Client:
         api_key: The key; by default it is looked for in environment, key command, config file and keyring.
         local: Use the embedded service, started for as long as it is needed.
         state_dir: Folder of the manifest; by default the configured one.
-        recipe: How to prepare: auto, standard, lossless, copy, video, as-is.
+        recipe: How to prepare: auto, standard, high, small, lossless, copy, video, as-is.
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
         lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).

@@ -21,7 +21,7 @@ from .redaction import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RECIPES: Final = ("auto", "standard", "lossless", "copy", "video", "as-is")
+RECIPES: Final = ("auto", "standard", "high", "small", "lossless", "copy", "video", "as-is")
 WIRES: Final = ("auto", "single", "tus")
 _UNITS_BYTES: Final = {
     "": 1,
@@ -50,7 +50,7 @@ SETTINGS: Final[dict[str, str]] = {
     "api_key": "The API key itself. The file must then be readable by you alone (chmod 600).",
     "api_key_command": 'A command, as a list of words, that prints the key, such as ["pass", "speech"].',
     "state_dir": "The same as SPEECHSTREAM_STATE_DIR.",
-    "recipe": "How to prepare recordings unless told: auto, standard, lossless, copy, video or as-is.",
+    "recipe": "How to prepare recordings unless told: auto, standard, high, small, lossless, copy, video or as-is.",
     "wire": "How bytes travel unless told: auto, single or tus.",
     "lanes": "How many connections carry one upload at once where the server joins what they bring, 1 to 64 (4).",
     "request_size": "Size of every request's payload but the last, such as 6MiB, for servers that insist on one.",

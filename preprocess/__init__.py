@@ -8,6 +8,7 @@ Useful alone: this package knows nothing of uploading. Media is hostile input, s
 in child processes with limits, a whitelist of formats, and no network.
 """
 
+from .channels import Mix, MixName, mix_of
 from .decide import Decision, Wish, decide
 from .errors import (
     Empty,
@@ -31,34 +32,44 @@ from .errors import (
     Unsupported,
     WishError,
 )
+from .estimate import UNKNOWN_UPLINK_BITS_S, Means
 from .ffmpeg_binary import Ffmpeg, find_ffmpeg
 from .identity import SourceIdentity, identity
-from .media import MediaInfo, StreamInfo
+from .media import MediaInfo, Sound, StreamInfo
+from .plan import Plan, Row, Track, plan
 from .prepare import Artifact, prepare
 from .probe import probe
 from .progress import Progress
 from .recipes import RECIPES, Recipe, RecipeName
 from .spool import is_as_sealed
+from .tracks import select
 
 __all__ = [
     "RECIPES",
+    "UNKNOWN_UPLINK_BITS_S",
     "Artifact",
     "Decision",
     "Empty",
     "Encrypted",
     "Ffmpeg",
+    "Means",
     "MediaInfo",
+    "Mix",
+    "MixName",
     "NoAudio",
     "NoSpace",
     "NotFound",
     "NotMedia",
     "NotRegular",
     "OutputDenied",
+    "Plan",
     "PreprocessError",
     "Progress",
     "Recipe",
     "RecipeName",
     "RecordingError",
+    "Row",
+    "Sound",
     "SourceChanged",
     "SourceIdentity",
     "StreamInfo",
@@ -67,6 +78,7 @@ __all__ = [
     "ToolHung",
     "ToolKilled",
     "ToolMissing",
+    "Track",
     "Truncated",
     "Unreadable",
     "Unsupported",
@@ -76,6 +88,9 @@ __all__ = [
     "find_ffmpeg",
     "identity",
     "is_as_sealed",
+    "mix_of",
+    "plan",
     "prepare",
     "probe",
+    "select",
 ]

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from .media import MediaInfo
     from .recipes import Recipe
 
-# Mixing opposite channels by adding them leaves silence; by subtracting, all of either.
-_SUBTRACT = "pan=mono|c0=0.5*c0-0.5*c1"
-
 _INPUT = "file:the recording"  # stands for a name whose bytes may be no text, which the graph could not hash
 _PROGRESS_PERIOD_S = 0.25  # often enough for a smooth bar, rare enough to cost nothing
 
@@ -46,7 +43,8 @@ def _output_options(info: MediaInfo, recipe: Recipe) -> dict[str, str]:
     options = recipe.options | BITEXACT
     if not recipe.decodes_audio:
         return options
-    filters = [_SUBTRACT] if info.channels_cancel else []
+    mixing = info.mix.filter
+    filters = [mixing] if mixing else []
     rate_hz = recipe.rate_hz(info.audio.sample_rate_hz or 0)
     if recipe.keeps_video:
         options["ar"] = str(rate_hz)

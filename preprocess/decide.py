@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .errors import WishError
-from .recipes import AS_IS, COPY, LOSSLESS, RECIPES, STANDARD, VIDEO, Recipe, RecipeName
+from .estimate import Means, Offer, estimate_bytes, estimate_prepare_s
+from .recipes import AS_IS, COPY, LOSSLESS, RECIPES, SMALL, STANDARD, VIDEO, Recipe
 
 if TYPE_CHECKING:
     from .media import MediaInfo
 
-Wish = Literal["auto", "standard", "lossless", "copy", "video", "as-is"]
+Wish = Literal["auto", "standard", "high", "small", "lossless", "copy", "video", "as-is"]
 
 # Containers every speech service we know of takes. Others (Matroska, AVI, AMR …) are taken by some.
 _ACCEPTED = frozenset({"mp3", "wav", "flac", "ogg", "mov", "mp4", "m4a", "aac"})
@@ -19,10 +20,17 @@ _SMALL_ENOUGH = 1.2  # above this, encoding saves more upload time than it costs
 
 # What ffmpeg 5.1 and 9.0 put into MP4 and players take out again.
 _MP4_CODECS = frozenset({"aac", "alac", "ac3", "eac3", "mp3", "opus", "flac"})
+_COPIED_UNASKED = "aac"  # in MP4 every service takes it; of the others some do
+_MAX_CHANNELS = 2  # services take one or two (docs.aws.amazon.com/transcribe: "how-input")
 
-_VIDEO_BYTES_PER_S = 40_000  # 480p, 10 pictures a second, crf 32: lively video; slides need a tenth
 _LATE_S = 0.05  # a copy would move the transcript by this much before we refuse
-_CONTAINER_SHARE = 1.02  # boxes and tables around copied packets
+
+# Quality is free while it costs no more than this: a tenth of the time, or a second that nobody notices.
+_FREE_SHARE = 1.1
+_FREE_S = 1.0
+
+_MINUTE_S, _HOUR_S = 60, 3600
+_FEW_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Decision:
     """What will be done with a recording, and why.
 
     Attributes:
-        recipe: The recipe to follow.
+        recipe: The recipe to follow, with as many channels as the recording needs.
         reason: One line for a person.
         estimated_bytes: How large the artifact will be, roughly; for disk space and time estimates.
         warnings: Sentences about what the choice costs.
@@ -42,31 +50,82 @@ class Decision:
     warnings: tuple[str, ...] = ()
 
 
-def decide(info: MediaInfo, wish: Wish) -> Decision:
-    """Choose the recipe for `info`: the wish if there is one, else what gets the words across soonest.
+def decide(info: MediaInfo, wish: Wish, means: Means | None = None) -> Decision:
+    """Choose the recipe for `info`: the wish if there is one, else what loses least and gets the words across soonest.
+
+    Left to itself, a recording of which nothing needs to be encoded is sent as it is or copied, one that the link
+    carries as fast as it could be encoded is sent without loss, and all others as speech.
 
     Raises:
         WishError: The recipe wished for cannot work on this recording; the hint names one that can.
         NoAudio: `info` has no audio (never the case after `probe`).
     """
-    warnings = info.warnings + _track_warning(info)
+    means = means or Means()
     if wish == "auto":
-        recipe, reason = _best(info)
-        return Decision(recipe, reason, estimate_bytes(info, recipe), warnings)
-    _check_wish(info, wish)
-    recipe = RECIPES[wish]
-    if info.channels_cancel and not recipe.decodes_audio:
-        warnings += ("Left and right cancel each other out: a service that mixes them hears nothing.",)
-    return Decision(recipe, f"{wish}: as asked", estimate_bytes(info, recipe), warnings)
+        best, reason = _best(info, means)
+    else:
+        best = offer(info, RECIPES[wish], means)
+        if best.refusal:
+            raise WishError(best.refusal, hint=best.hint)
+        reason = f"{wish}: as asked"
+    return Decision(best.recipe, reason, best.size_bytes, info.warnings + _warnings(info, best.recipe))
 
 
-def _best(info: MediaInfo) -> tuple[Recipe, str]:
+def offer(info: MediaInfo, recipe: Recipe, means: Means) -> Offer:
+    """What a recipe would make of `info`, and what that would cost."""
+    recipe = recipe.for_channels(info.mix.channels)
+    refusal, hint = _refusal(info, recipe)
+    size_bytes, rate_hz = estimate_bytes(info, recipe), info.audio.sample_rate_hz or 0
+    return Offer(
+        recipe,
+        codec=info.audio.codec if not recipe.decodes_audio else recipe.options["c:a"].removeprefix("lib"),
+        channels=int(recipe.options["ac"]) if recipe.decodes_audio else info.audio.channels or 0,
+        sample_rate_hz=recipe.rate_hz(rate_hz) if recipe.decodes_audio else rate_hz,
+        size_bytes=size_bytes,
+        prepare_s=estimate_prepare_s(info, recipe, means),
+        upload_s=size_bytes * 8 / means.assumed_bits_s,
+        refusal=refusal,
+        hint=hint,
+    )
+
+
+def _best(info: MediaInfo, means: Means) -> tuple[Offer, str]:
+    standard = offer(info, STANDARD, means)
     obstacle = _obstacle(info)
-    target_bytes = estimate_bytes(info, STANDARD)
-    if obstacle is None and info.size_bytes <= _SMALL_ENOUGH * target_bytes:
-        return AS_IS, f"as-is: already small ({_size(info.size_bytes)}), encoding would save next to nothing"
-    saving = f"{_size(target_bytes)} instead of {_size(info.size_bytes)}"
-    return STANDARD, f"standard: {obstacle or 'speech needs no more'}, {saving}"
+    if obstacle is None and info.size_bytes <= _SMALL_ENOUGH * standard.size_bytes:
+        size = say_size(info.size_bytes)
+        return offer(info, AS_IS, means), f"as-is: already small ({size}), encoding would save next to nothing"
+    lossless = offer(info, LOSSLESS, means)
+    whole = [lossless]
+    if _copy_obstacle(info) is None:
+        whole.insert(0, offer(info, COPY, means))
+    if obstacle is None:
+        whole.insert(0, offer(info, AS_IS, means))
+    free = [one for one in whole if _is_free(one, standard)]
+    best = min(free, key=lambda one: one.total_s or 0.0, default=None)
+    if best is not None and standard.total_s is not None:
+        return best, _praise(best, standard.total_s, means)
+    saving = f"{say_size(standard.size_bytes)} instead of {say_size(info.size_bytes)}"
+    reason = f"standard: {obstacle or 'speech needs no more'}, {saving}"
+    if standard.total_s is None or lossless.total_s is None:
+        return standard, reason
+    times = f"{say_time(standard.total_s)} at {say_rate(means)}, {say_time(lossless.total_s)} without loss"
+    return standard, f"{reason}; {times}"
+
+
+def _is_free(whole: Offer, standard: Offer) -> bool:
+    """Whether what loses nothing costs no time worth the name.
+
+    Only its upload is compared: it is always prepared about as fast. So a faster link never leads to a greater loss.
+    """
+    return standard.total_s is not None and whole.upload_s <= _FREE_SHARE * standard.total_s + _FREE_S
+
+
+def _praise(best: Offer, encoding_s: float, means: Means) -> str:
+    total_s = best.total_s or 0.0
+    compared = "no slower than encoding" if total_s <= _FREE_SHARE * encoding_s else "hardly slower than encoding"
+    size, rate = say_size(best.size_bytes), say_rate(means)
+    return f"{best.recipe.name}: {size} at {rate} takes {say_time(total_s)}, {compared}, and loses nothing"
 
 
 def _obstacle(info: MediaInfo) -> str | None:
@@ -77,57 +136,81 @@ def _obstacle(info: MediaInfo) -> str | None:
         (info.duration_s is None, "the recording does not say how long it is"),
         (not info.demuxers & _ACCEPTED, f"not every service reads {info.format_name.partition(',')[0]}"),
         (tracks > 1, f"one of {tracks} audio tracks is needed"),
-        (info.channels_cancel, "left and right cancel each other out and have to be mixed with care"),
+        (info.mix.rescues, f"{info.mix.reason}, so the channels have to be mixed with care"),
+        ((info.audio.channels or 0) > _MAX_CHANNELS, f"not every service takes {info.audio.channels} channels"),
     )
     return next((reason for stands_in_the_way, reason in obstacles if stands_in_the_way), None)
 
 
-def _check_wish(info: MediaInfo, wish: RecipeName) -> None:
+def _copy_obstacle(info: MediaInfo) -> str | None:
+    """Why the audio should not be copied unasked."""
+    obstacles = (
+        (_refusal(info, COPY)[0], "it cannot be copied"),
+        (info.audio.codec != _COPIED_UNASKED, "not every service reads it in MP4"),
+        (info.audio_length_s is None or info.audio.bit_rate is None, "its size is not known"),
+        (info.mix.rescues, "its channels have to be mixed with care"),
+        ((info.audio.channels or 0) > _MAX_CHANNELS, "it has too many channels"),
+    )
+    return next((reason for stands_in_the_way, reason in obstacles if stands_in_the_way), None)
+
+
+def _refusal(info: MediaInfo, recipe: Recipe) -> tuple[str | None, str]:
+    """Why a recipe cannot work on this recording, and what can be done instead."""
     name = info.path.name
-    if wish == "video" and not info.has_video:
-        raise WishError(f"{name!r} has no video to keep.", hint="Use the recipe `standard`.")
-    if wish != "copy":
-        return
+    if recipe.name == VIDEO.name and not info.has_video:
+        return f"{name!r} has no video to keep.", "Use the recipe `standard`."
+    if recipe.name == AS_IS.name and info.chosen is not None and len(info.audio_streams) > 1:
+        return f"{name!r} as it is has all its {len(info.audio_streams)} audio tracks.", "Use the recipe `copy`."
+    if recipe.name != COPY.name:
+        return None, ""
     if info.audio.codec not in _MP4_CODECS:
-        raise WishError(
-            f"The audio of {name!r} ({info.audio.codec or 'unknown codec'}) cannot be copied into MP4.",
-            hint="Use the recipe `lossless`: it loses nothing either.",
+        codec = info.audio.codec or "unknown codec"
+        return (
+            f"The audio of {name!r} ({codec}) cannot be copied into MP4.",
+            "Use the recipe `lossless`: it loses nothing either.",
         )
     if info.audio_offset_s > _LATE_S:
-        raise WishError(
-            f"The audio of {name!r} begins {info.audio_offset_s:.1f} s late; a copy would lose that time.",
-            hint="Use the recipe `lossless`: it keeps the time line.",
+        late = f"{info.audio_offset_s:.1f} s late"
+        return (
+            f"The audio of {name!r} begins {late}; a copy would lose that time.",
+            "Use the recipe `lossless`: it keeps the time line.",
         )
+    return None, ""
 
 
-def estimate_bytes(info: MediaInfo, recipe: Recipe) -> int:
-    """Rough size of the artifact; the source's own size where nothing better is known."""
-    length_s = info.audio_length_s
-    if recipe is AS_IS or length_s is None:
-        return info.size_bytes
-    if recipe is COPY:
-        rate = info.audio.bit_rate
-        return min(info.size_bytes, int(length_s * rate / 8 * _CONTAINER_SHARE)) if rate else info.size_bytes
-    if recipe is VIDEO:
-        return int((info.duration_s or length_s) * _VIDEO_BYTES_PER_S)
-    per_s = recipe.bytes_per_s or 0.0
-    if recipe is LOSSLESS:
-        rate_hz = info.audio.sample_rate_hz or 0
-        per_s *= recipe.rate_hz(rate_hz) / LOSSLESS.rate_hz(1 << 30)
-    return int(length_s * per_s)
+def _warnings(info: MediaInfo, recipe: Recipe) -> tuple[str, ...]:
+    warnings = []
+    if len(info.audio_streams) > 1 and recipe.name != AS_IS.name:
+        language = f" ({info.audio.language})" if info.audio.language else ""
+        warnings.append(
+            f"Audio track {info.track} of {len(info.audio_streams)}{language} is used; the others are left out."
+        )
+    if info.mix.name in {"subtract", "left", "right"} and not recipe.decodes_audio:
+        warnings.append("Left and right cancel each other out: a service that mixes them hears nothing.")
+    if recipe.name == SMALL.name:
+        warnings.append("At 16 kbit/s services understand less: use it only where the link leaves no choice.")
+    return tuple(warnings)
 
 
-def _track_warning(info: MediaInfo) -> tuple[str, ...]:
-    if len(info.audio_streams) == 1:
-        return ()
-    position = info.audio_streams.index(info.audio) + 1
-    language = f" ({info.audio.language})" if info.audio.language else ""
-    return (f"Audio track {position} of {len(info.audio_streams)}{language} is used; the others are left out.",)
-
-
-def _size(size_bytes: int) -> str:
+def say_size(size_bytes: int) -> str:
     """A size for people, in decimal units."""
     for unit, bytes_each in (("GB", 10**9), ("MB", 10**6)):
         if size_bytes >= bytes_each:
             return f"{size_bytes / bytes_each:.1f} {unit}"
     return f"{size_bytes / 1000:.0f} kB"
+
+
+def say_time(seconds: float) -> str:
+    """A time for people: `0.4 s`, `39 s`, `2 min`, `1.5 h`."""
+    if seconds >= _HOUR_S:
+        return f"{seconds / _HOUR_S:.1f} h"
+    if seconds >= 2 * _MINUTE_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    return f"{seconds:.0f} s" if seconds >= _FEW_S else f"{seconds:.1f} s"
+
+
+def say_rate(means: Means) -> str:
+    """The link's rate for people, and whether it is only assumed."""
+    bits_s = means.assumed_bits_s
+    rate = f"{bits_s / 1e6:.3g} Mbit/s" if bits_s >= 1e6 else f"{bits_s / 1e3:.3g} kbit/s"  # noqa: PLR2004 -- a million
+    return rate if means.uplink_bits_s else f"an assumed {rate}"

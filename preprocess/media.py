@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .channels import mix_of
 from .errors import NoAudio
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .channels import Mix
 
 # Demuxers that may open a recording. Playlists and scripts (hls, dash, concat) are left out on purpose:
 # an `ffconcat` script named .mp4 makes libavformat read whatever file it names, even when only the
@@ -24,6 +28,34 @@ _TIMESTAMPED = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "asf", "av
 
 # Raw streams have no header that states a length; libavformat guesses one from the bit rate.
 _LENGTH_GUESSED = frozenset({"aac", "ac3", "eac3", "mp3", "amr", "mpeg"})
+
+
+_SILENCE_DBFS = -60.0  # a quiet voice across a room is near -45
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What was heard in half a minute of an audio stream, taken from all over the recording.
+
+    Attributes:
+        levels_dbfs: Power of each channel in decibels below full scale; None for digital silence.
+        correlation: Of left and right: 1 for equal channels, 0 for unrelated ones, -1 for one that is the other upside
+            down. 0 unless there are two channels.
+        left_alone: Share of the time with sound in which the left channel is 10 dB above the right one.
+        right_alone: The same for the right channel.
+        is_laid_out: Whether the container says which channel belongs where.
+    """
+
+    levels_dbfs: tuple[float | None, ...]
+    correlation: float = 0.0
+    left_alone: float = 0.0
+    right_alone: float = 0.0
+    is_laid_out: bool = True
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no channel holds anything that could be speech."""
+        return max((level for level in self.levels_dbfs if level is not None), default=-math.inf) < _SILENCE_DBFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +76,7 @@ class StreamInfo:
         bit_rate: Bits per second, as the container states it.
         width: Pixels of a video stream.
         height: Pixels of a video stream.
+        sound: What was heard of an audio stream; None where nothing could be decoded.
     """
 
     index: int
@@ -59,6 +92,7 @@ class StreamInfo:
     bit_rate: int | None = None
     width: int | None = None
     height: int | None = None
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +107,8 @@ class MediaInfo:
         start_s: The container's first time stamp in seconds.
         bit_rate: Bits per second over the whole file.
         streams: All streams in the container's order.
-        channels_cancel: Whether left and right of the chosen audio are opposite, so that mixing them as
-            usual leaves silence.
         warnings: Sentences about what looks wrong but does not stop us.
+        chosen: Number within the container of the audio stream that was asked for; None for the default one.
     """
 
     path: Path
@@ -85,8 +118,8 @@ class MediaInfo:
     start_s: float | None
     bit_rate: int | None
     streams: tuple[StreamInfo, ...]
-    channels_cancel: bool = False
     warnings: tuple[str, ...] = ()
+    chosen: int | None = None
 
     @property
     def audio_streams(self) -> tuple[StreamInfo, ...]:
@@ -95,7 +128,7 @@ class MediaInfo:
 
     @property
     def audio(self) -> StreamInfo:
-        """The audio stream to transcribe: the default one, else the first.
+        """The audio stream to transcribe: the one asked for, else the default one, else the first.
 
         Raises:
             NoAudio: There is none. `probe` never returns such a recording.
@@ -103,7 +136,18 @@ class MediaInfo:
         streams = self.audio_streams
         if not streams:
             raise NoAudio(f"{self.path.name!r} has no audio track.", hint="Check that sound was being recorded.")
-        return next((s for s in streams if s.default), streams[0])
+        asked = (s for s in streams if s.index == self.chosen)
+        return next(asked, None) or next((s for s in streams if s.default), streams[0])
+
+    @property
+    def track(self) -> int:
+        """Which of the audio streams that is, counted from 1, as `--track` counts."""
+        return self.audio_streams.index(self.audio) + 1
+
+    @property
+    def mix(self) -> Mix:
+        """How the channels of that stream are brought together."""
+        return mix_of(self.audio)
 
     @property
     def video(self) -> StreamInfo | None:

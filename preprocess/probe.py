@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,26 +14,23 @@ import anyio.to_thread
 
 from .child import Answer, Limits, ask
 from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Unreadable, Unsupported
-from .media import FORMAT_WHITELIST, MediaInfo, StreamInfo
+from .media import FORMAT_WHITELIST, MediaInfo, Sound, StreamInfo
 from .source import Admitted, admit
+from .tracks import select, silence_warning
 
 _CHILD = Path(__file__).with_name("probe_child.py")
 _CPU_S = 30  # a probe takes milliseconds; this stops one that spins
 
-_SILENCE_DBFS = -60.0  # a quiet voice across a room is near -45
-_SILENT = "The parts listened to hold almost no sound: was the microphone on?"
 
-# Two microphones in one room stay above -0.5; a plug wired the wrong way round gives -1.
-_OPPOSITE = -0.9
-
-
-async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> MediaInfo:
+async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeout_s: float = 30.0) -> MediaInfo:
     """Find out what a recording is, without decoding all of it and without trusting it.
 
     The file is checked and sniffed here; libav then looks into it in a child process that may use no
-    network, no other file, and is killed after `timeout_s` seconds or when this call is cancelled.
+    network, no other file, and is killed after `timeout_s` seconds or when this call is cancelled. `track` asks for
+    an audio track by its number, from 1, or its language; by default the recording's own default is taken.
 
     Raises:
+        WishError: There is no such track.
         RecordingError: It is missing, unreadable, not media, cut, encrypted or without sound.
         ToolCrashed: The child died on it.
         ToolHung: The child did not answer in time.
@@ -52,8 +50,10 @@ async def probe(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Med
     if "error" in facts:
         raise _refusal(recording, str(facts["error"]), str(facts["text"]))
     info = _media_info(admitted, facts)
-    _check_audio(info, decodes=facts["sound"]["decodes"])
-    return info
+    if track is not None and info.audio_streams:
+        info = select(info, track)
+    _check_audio(info)
+    return replace(info, warnings=info.warnings + silence_warning(info))
 
 
 def _facts(recording: Path, answer: Answer) -> dict[str, Any]:
@@ -78,8 +78,6 @@ def _refusal(recording: Path, kind: str, text: str) -> NotMedia | Unreadable:
 
 
 def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
-    sound = facts["sound"]
-    is_silent = sound["level_dbfs"] is None or sound["level_dbfs"] < _SILENCE_DBFS
     return MediaInfo(
         path=admitted.path,
         size_bytes=admitted.size_bytes,
@@ -87,14 +85,19 @@ def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
         duration_s=facts["duration_s"],
         start_s=facts["start_s"],
         bit_rate=facts["bit_rate"],
-        streams=tuple(StreamInfo(**stream) for stream in facts["streams"]),
-        channels_cancel=sound["correlation"] < _OPPOSITE,
-        warnings=admitted.warnings + ((_SILENT,) if is_silent else ()),
+        streams=tuple(map(_stream_info, facts["streams"])),
+        warnings=admitted.warnings,
     )
 
 
-def _check_audio(info: MediaInfo, *, decodes: bool) -> None:
-    if info.audio_streams and decodes:
+def _stream_info(facts: dict[str, Any]) -> StreamInfo:
+    heard = facts["sound"]
+    sound = heard and Sound(**heard | {"levels_dbfs": tuple(heard["levels_dbfs"])})
+    return StreamInfo(**facts | {"sound": sound})
+
+
+def _check_audio(info: MediaInfo) -> None:
+    if info.audio_streams and info.audio.sound is not None:
         return
     name = info.path.name
     if info.audio_streams or any(stream.kind == "audio" for stream in info.streams):
