@@ -182,8 +182,9 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
             emit(Warned(job.id, warning))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
 
-        def report(progress: preprocess.Progress) -> None:
-            emit(Prepared(job.id, progress.done_s, progress.total_s, progress.speed))
+        def report(event: preprocess.PreparingEvent) -> None:
+            if isinstance(event, preprocess.Progress):
+                emit(Prepared(job.id, event.done_s, event.total_s, event.speed))
 
         artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
     except (preprocess.ToolError, preprocess.Unsupported) as error:
@@ -223,8 +224,9 @@ async def prepare_into(source: Path, wish: str, output: Path, emit: Callable[[Ev
         emit(Decided("", decision.recipe.name, decision.reason))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
 
-        def report(progress: preprocess.Progress) -> None:
-            emit(Prepared("", progress.done_s, progress.total_s, progress.speed))
+        def report(event: preprocess.PreparingEvent) -> None:
+            if isinstance(event, preprocess.Progress):
+                emit(Prepared("", event.done_s, event.total_s, event.speed))
 
         artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
     except preprocess.PreprocessError as error:

@@ -37,9 +37,9 @@ from .ffmpeg_binary import Ffmpeg, find_ffmpeg
 from .identity import SourceIdentity, identity
 from .media import MediaInfo, Sound, StreamInfo
 from .plan import Plan, Row, Track, plan
-from .prepare import Artifact, prepare
+from .prepare import Artifact, Effort, prepare
 from .probe import probe
-from .progress import Progress
+from .progress import Begun, Paused, PreparingEvent, Progress
 from .recipes import RECIPES, Recipe, RecipeName
 from .spool import is_as_sealed
 from .tracks import select
@@ -48,7 +48,9 @@ __all__ = [
     "RECIPES",
     "UNKNOWN_UPLINK_BITS_S",
     "Artifact",
+    "Begun",
     "Decision",
+    "Effort",
     "Empty",
     "Encrypted",
     "Ffmpeg",
@@ -62,7 +64,9 @@ __all__ = [
     "NotMedia",
     "NotRegular",
     "OutputDenied",
+    "Paused",
     "Plan",
+    "PreparingEvent",
     "PreprocessError",
     "Progress",
     "Recipe",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from .errors import ToolHung
+from .together import together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from anyio.abc import ByteReceiveStream, Process
+    from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 _LEASH = Path(__file__).with_name("leash.py")
+_TICK_S = 0.1
 _STDERR_LINES = 200  # enough for a cause and its consequences; the rest of a flood says the same again
 _STDERR_LINE_BYTES = 1000  # a line without end must not fill memory
 _ANSWER_BYTES = 4 << 20  # a child answers in kilobytes; more is a fault
@@ -60,16 +63,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running child: its standard output and its log, and its end."""
+    """A running child: its standard output and its log, its end, and its standard input if it has one."""
 
     output: ByteReceiveStream
     log: ByteReceiveStream
     wait: Callable[[], Awaitable[int]]
+    input: ByteSendStream | None = None
 
 
 @asynccontextmanager
-async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[int] = ()) -> AsyncIterator[Child]:
-    """Run `command` (its first item an absolute path) with pipes for its output and nothing to read.
+async def leashed(
+    command: Sequence[str], limits: Limits, *, pass_fds: Sequence[int] = (), listens: bool = False
+) -> AsyncIterator[Child]:
+    """Run `command` (its first item an absolute path) with pipes for its output and, if it `listens`, its input.
 
     However the block is left, the child and everything it started is dead afterwards. SIGKILL on
     purpose: asked politely, ffmpeg finishes a valid but short file that looks complete.
@@ -77,7 +83,7 @@ async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[
     leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *limits.arguments(), "--"]
     process = await anyio.open_process(
         [*leash, *command],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -86,7 +92,7 @@ async def leashed(command: Sequence[str], limits: Limits, *, pass_fds: Sequence[
     # anyio types them as optional; they are there because both were asked for as pipes.
     output, log = cast("tuple[ByteReceiveStream, ByteReceiveStream]", (process.stdout, process.stderr))
     try:
-        yield Child(output, log, process.wait)
+        yield Child(output, log, process.wait, process.stdin)
     finally:
         with anyio.CancelScope(shield=True):
             _kill_group(process)
@@ -120,8 +126,8 @@ def last_words() -> deque[str]:
     return deque(maxlen=_STDERR_LINES)
 
 
-async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float) -> Answer:
-    """Run `command` to its end and return what it said.
+async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float, spoken: bytes | None = None) -> Answer:
+    """Run `command` to its end and return what it said; `spoken`, if given, is what it reads.
 
     Raises:
         ToolHung: It did not end within `timeout_s`; it has been killed.
@@ -129,12 +135,32 @@ async def ask(command: Sequence[str], limits: Limits, *, timeout_s: float) -> An
     output = bytearray()
     words = last_words()
     status = 0
-    with anyio.move_on_after(timeout_s) as patience:
-        async with leashed(command, limits) as child, anyio.create_task_group() as tasks:
+    hung = False
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        nonlocal hung
+        # Ticks instead of a deadline: time in which we were stopped ourselves must not count.
+        for _ in range(math.ceil(timeout_s / _TICK_S)):
+            await anyio.sleep(_TICK_S)
+        hung = True
+        scope.cancel()
+
+    async with together() as watched:
+        watched.start_soon(watch, watched.cancel_scope)
+        async with leashed(command, limits, listens=spoken is not None) as child, together() as tasks:
             tasks.start_soon(drain_lines, child.log, words.append)
+            if child.input is not None and spoken is not None:
+                tasks.start_soon(_speak, child.input, spoken)
             async for chunk in child.output:
                 output += chunk[: _ANSWER_BYTES - len(output)]
             status = await child.wait()
-    if patience.cancelled_caught:
+        watched.cancel_scope.cancel()
+    if hung:
         raise ToolHung(f"{Path(command[0]).name} did not answer within {timeout_s:g} s.")
     return Answer(status, bytes(output), tuple(words))
+
+
+async def _speak(listener: ByteSendStream, spoken: bytes) -> None:
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # why it stopped listening, its end tells
+        await listener.send(spoken)
+        await listener.aclose()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from .media import FORMAT_WHITELIST
 from .recipes import BITEXACT
+from .slices import SLICING, PcmFormat
 
 if TYPE_CHECKING:
     from .ffmpeg_binary import Ffmpeg
@@ -23,6 +24,19 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     the audio track with the highest rate. The log is verbose, each line with its level, because only
     there the resampler tells how much silence it put in.
     """
+    return _reading(info, recipe, ffmpeg, _output_options(info, recipe), progress_fd)
+
+
+def decode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_fd: int) -> list[str]:
+    """The command that decodes the sound of `info` to standard output, as `pcm_format` says.
+
+    Everything that depends on the recording happens here; `slice_command` never sees it.
+    """
+    options = {"f": "s16le", "c:a": "pcm_s16le", "ac": recipe.options["ac"]} | _filters(info, recipe)
+    return _reading(info, recipe, ffmpeg, options, progress_fd)
+
+
+def _reading(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, options: dict[str, str], progress_fd: int) -> list[str]:
     # Imported late: it takes 30 ms and only encoding needs it.
     import ffmpeg as builder
 
@@ -30,8 +44,7 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     streams = [source[str(info.audio.index)]]
     if recipe.keeps_video and info.video is not None:
         streams.insert(0, source[str(info.video.index)])
-    output = builder.output(*streams, "pipe:1", **_output_options(info, recipe))
-    node = output.global_args(
+    node = builder.output(*streams, "pipe:1", **options).global_args(
         *("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose"),
         *("-progress", f"pipe:{progress_fd}", "-stats_period", str(_PROGRESS_PERIOD_S)),
     )
@@ -39,18 +52,35 @@ def encode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     return [f"file:{info.path}" if word == _INPUT else word for word in words]
 
 
+def slice_command(recipe: Recipe, pcm: PcmFormat, ffmpeg: Ffmpeg) -> list[str]:
+    """The command that encodes sound from standard input to standard output, on one processor."""
+    import ffmpeg as builder
+
+    sound = builder.input("pipe:0", f="s16le", ar=str(pcm.rate_hz), ac=str(pcm.channels))
+    options = {name: value for name, value in recipe.options.items() if name != "ac"} | BITEXACT | {"threads": "1"}
+    node = builder.output(sound, "pipe:1", **options).global_args("-hide_banner", "-nostats", "-v", "level+info")
+    return cast("list[str]", builder.compile(node, cmd=ffmpeg.path, overwrite_output=True))
+
+
+def pcm_format(info: MediaInfo, recipe: Recipe) -> PcmFormat:
+    """How `decode_command` gives the sound."""
+    return PcmFormat(recipe.rate_hz(info.audio.sample_rate_hz or 0), int(recipe.options["ac"]))
+
+
 def _output_options(info: MediaInfo, recipe: Recipe) -> dict[str, str]:
     options = recipe.options | BITEXACT
     if not recipe.decodes_audio:
         return options
-    mixing = info.mix.filter
-    filters = [mixing] if mixing else []
-    rate_hz = recipe.rate_hz(info.audio.sample_rate_hz or 0)
     if recipe.keeps_video:
-        options["ar"] = str(rate_hz)
-    else:
-        filters.append(_resampling(info, rate_hz))
-    return options | ({"af": ",".join(filters)} if filters else {})
+        options["ar"] = str(recipe.rate_hz(info.audio.sample_rate_hz or 0))
+    return options | _filters(info, recipe)
+
+
+def _filters(info: MediaInfo, recipe: Recipe) -> dict[str, str]:
+    filters = [info.mix.filter] if info.mix.filter else []
+    if not recipe.keeps_video:
+        filters.append(_resampling(info, recipe.rate_hz(info.audio.sample_rate_hz or 0)))
+    return {"af": ",".join(filters)} if filters else {}
 
 
 def _resampling(info: MediaInfo, rate_hz: int) -> str:
@@ -66,4 +96,5 @@ def essence(info: MediaInfo, recipe: Recipe) -> tuple[str, ...]:
     """Everything in the command that decides which bytes come out, the recording and the tool apart."""
     options = sorted(f"{name}={value}" for name, value in _output_options(info, recipe).items())
     video = info.video if recipe.keeps_video else None
-    return (f"audio={info.audio.index}", f"video={video.index if video else ''}", *options)
+    cutting = (f"slices={SLICING}",) if recipe.is_sliced else ()
+    return (f"audio={info.audio.index}", f"video={video.index if video else ''}", *cutting, *options)

@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from .child import Answer, Limits
-from .command import encode_command, essence
-from .diagnosis import diagnose
-from .encode import Encoding
+from .child import Limits
+from .command import essence
+from .encode import encode
 from .errors import NoSpace, SourceChanged, ToolCrashed, Unsupported
+from .growth import Growth
 from .identity import identity
+from .journal import Making
+from .parallel import ParallelEncoding, worker_count
+from .partial import Diverged
+from .progress import Begun
 from .recipes import RECIPES
-from .spool import Making, Partial, Record, Spool
+from .spool import Record, Spool
 from .verify import compare, measure_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from .decide import Decision
     from .ffmpeg_binary import Ffmpeg
     from .media import MediaInfo
-    from .progress import Progress
+    from .partial import Partial
+    from .progress import Report
     from .recipes import Recipe
 
 _SPARE_SHARE = 1.1  # sizes are estimates
@@ -79,25 +83,40 @@ class Artifact:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What may be spent on an artifact; never which bytes come out.
+
+    Attributes:
+        workers: How many encoders run at a time; None for as many as there are processors.
+        waits_for_room: Whether a disk that fills up meanwhile is told (`Paused`) and waited for, instead of `NoSpace`.
+    """
+
+    workers: int | None = None
+    waits_for_room: bool = False
+
+
 async def prepare(
     info: MediaInfo,
     decision: Decision,
     into: Path,
     *,
     ffmpeg: Ffmpeg,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
+    effort: Effort | None = None,
 ) -> Artifact:
     """Make the artifact of `info` in the folder `into`, or take the finished one that is there.
 
     The folder belongs to this recording and recipe. The artifact grows in `artifact.partial` there and is
-    renamed when it is whole, on the disk and proved. However this ends, no process is left behind; after a
-    kill the next call begins again. `report` is called in the event loop, a few times a second; it must not
-    raise.
+    renamed when it is whole, on the disk and proved. Bytes below the watermark that `report` is told never change,
+    unless it is told of another generation. However this ends, no process is left behind; after a kill the next call
+    goes on where it was. The bytes are the same for any `effort`. `report` is called in the event loop, a few times a
+    second; it must not raise.
 
     Raises:
         RecordingError: The recording cannot be decoded, or changed meanwhile.
         ToolError: ffmpeg is missing, crashed, hung or was killed.
-        NoSpace: The disk is full or would be; nothing partial is left.
+        NoSpace: The disk is full or would be.
         OutputDenied: The folder cannot be written, or another process is preparing into it.
     """
     recipe = decision.recipe
@@ -115,34 +134,53 @@ async def prepare(
     record = await anyio.to_thread.run_sync(spool.finished, making, recipe.suffix)
     if record is None:
         await anyio.to_thread.run_sync(_make_room, spool, decision.estimated_bytes)
-        with spool.partial() as growing:
-            filled_samples = await _fill(info, recipe, growing, ffmpeg, report)
-            record = await _prove(info, making, growing, filled_samples)
-            await anyio.to_thread.run_sync(spool.seal, growing, record, recipe.suffix)
+        work = _Work(info, recipe, ffmpeg, spool, making, report, effort or Effort())
+        try:
+            record = await work.do()
+        except Diverged:
+            record = await work.once_more()
     return _artifact(spool, recipe, record, ffmpeg)
 
 
-async def _fill(
-    info: MediaInfo,
-    recipe: Recipe,
-    growing: Partial,
-    ffmpeg: Ffmpeg,
-    report: Callable[[Progress], None] | None,
-) -> int:
-    """Encode into `growing`; return how many samples had to be filled with silence."""
-    encoding = Encoding(growing, total_s=info.audio_length_s, report=report)
-    answer = await encoding.run(lambda fd: encode_command(info, recipe, ffmpeg, progress_fd=fd), _limits(info, recipe))
-    _accept(info, encoding, answer, growing.size_bytes)
-    return encoding.filled_samples
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An artifact that has to be made."""
 
+    info: MediaInfo
+    recipe: Recipe
+    ffmpeg: Ffmpeg
+    spool: Spool
+    making: Making
+    report: Report | None
+    effort: Effort
 
-def _accept(info: MediaInfo, encoding: Encoding, answer: Answer, size_bytes: int) -> None:
-    """Raise unless ffmpeg ended well by every account it gives."""
-    if answer.status != 0:
-        raise diagnose(info.path, answer.status, answer.last_words)
-    said_bytes = encoding.reader.total_bytes
-    if not encoding.reader.ended or (said_bytes is not None and said_bytes != size_bytes):
-        raise ToolCrashed(f"ffmpeg stopped before the end of {info.path.name!r}.", hint="Run the same command again.")
+    async def do(self) -> Record:
+        """Make it, going on where an earlier run has stopped. Raises `Diverged` where that is not possible."""
+        with self.spool.partial(self.making) as growing:
+            if self.report is not None:
+                self.report(Begun(growing.generation, growing.watermark_bytes))
+            growth = Growth(growing, self.info.audio_length_s, self.report, waits_for_room=self.effort.waits_for_room)
+            filled_samples = await self._fill(growth)
+            record = await _prove(self.info, self.making, growing, filled_samples)
+            await growth.with_room(lambda: self.spool.seal(growing, record, self.recipe.suffix))
+        return record
+
+    async def once_more(self) -> Record:
+        """Make it from the beginning, what was there being of no use."""
+        try:
+            return await self.do()
+        except Diverged as error:
+            raise ToolCrashed(
+                f"ffmpeg makes other bytes of {self.info.path.name!r} each time.", hint="Use another ffmpeg."
+            ) from error
+
+    async def _fill(self, growth: Growth) -> int:
+        limits = _limits(self.info, self.recipe)
+        if not self.recipe.is_sliced:
+            return await encode(self.info, self.recipe, self.ffmpeg, growth, limits)
+        workers = self.effort.workers or worker_count()
+        work = ParallelEncoding(self.info, self.recipe, self.ffmpeg, growth, self.spool.segments, workers=workers)
+        return await work.run(limits)
 
 
 async def _prove(info: MediaInfo, making: Making, growing: Partial, filled_samples: int) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _US_PER_S = 1_000_000
@@ -24,6 +25,36 @@ class Progress:
     bytes_written: int
     watermark_bytes: int
     speed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Preparing waits for something that only a person can change, and goes on by itself.
+
+    Attributes:
+        message: One sentence that says for what.
+        hint: What to do.
+    """
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The artifact's bytes can be read from now on, up to the watermark that `Progress` tells.
+
+    Attributes:
+        generation: Names what all its bytes have in common. Bytes of another generation must not be mixed with these.
+        watermark_bytes: How much of it an earlier run has left.
+    """
+
+    generation: str
+    watermark_bytes: int
+
+
+PreparingEvent = Progress | Paused | Begun
+Report = Callable[[PreparingEvent], None]
 
 
 class ProgressReader:

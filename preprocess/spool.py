@@ -2,6 +2,8 @@
 
     <into>/                    mode 0700, one artifact
         artifact.partial       while it is being made; locked by its maker; append-only
+        artifact.journal       what of it is on the disk for good
+        segment-000012         encoded, and waiting for those before it
         artifact.json          what the finished artifact is and was made from
         artifact<suffix>       finished; there only if the record is
 
@@ -11,7 +13,6 @@ digest in it tells an artifact of another generation apart.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -22,34 +23,17 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from .errors import NoSpace, OutputDenied, PreprocessError
-from .identity import SourceIdentity
+from .errors import OutputDenied, RecordingError
+from .journal import Journal, Making
+from .partial import Diverged, Partial
+from .refusal import told
+from .segments import Segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .recipes import RecipeName
-
 _SCHEMA = 1
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """What an artifact is made from and how: equal makings give equal bytes.
-
-    Attributes:
-        source: The recording.
-        recipe: Name of the recipe.
-        arguments: ffmpeg's arguments without program and file names.
-        ffmpeg: Version and build of the tool.
-    """
-
-    source: SourceIdentity
-    recipe: RecipeName
-    arguments: tuple[str, ...]
-    ffmpeg: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +47,14 @@ class Record:
     warnings: tuple[str, ...]
 
 
-class Partial:
-    """The growing file. Appended to by one process; `watermark_bytes` of it are on the disk for good."""
-
-    def __init__(self, fd: int, path: Path) -> None:
-        self._fd = fd
-        self._digest = xxhash.xxh3_128()
-        self.path = path
-        self.size_bytes = 0
-        self.watermark_bytes = 0
-
-    def append(self, data: bytes) -> None:
-        """Write all of `data` at the end. Raises `NoSpace` or `OutputDenied`."""
-        with _told(self.path):
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        self._digest.update(data)
-        self.size_bytes += len(data)
-
-    def sync(self) -> None:
-        """Bring all that was appended onto the disk; only then the watermark moves."""
-        size_bytes = self.size_bytes
-        with _told(self.path):
-            os.fsync(self._fd)
-        self.watermark_bytes = size_bytes
-
-    def digest(self) -> str:
-        """xxh3-128 of everything appended, in hex."""
-        return self._digest.hexdigest()
-
-
 class Spool:
     """One folder with at most one artifact in it."""
 
     def __init__(self, into: Path) -> None:
         self.into = into
         self.partial_path = into / "artifact.partial"
+        self.segments = Segments(into)
+        self._journal_path = into / "artifact.journal"
         self._record_path = into / "artifact.json"
 
     def artifact_path(self, suffix: str) -> Path:
@@ -108,13 +63,13 @@ class Spool:
 
     def create(self) -> None:
         """Make the folder, readable by nobody else. Raises `OutputDenied` or `NoSpace`."""
-        with _told(self.into):
+        with told(self.into):
             self.into.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def finished(self, making: Making, suffix: str) -> Record | None:
         """The record of an artifact made just so and still whole, else None. Reads all of the artifact."""
         record = self._read_record()
-        if record is None or not _equal(record.making, making):
+        if record is None or not record.making.equals(making):
             return None
         return record if _digest(self.artifact_path(suffix)) == record.digest else None
 
@@ -124,26 +79,47 @@ class Spool:
         return record is not None and _digest(path) == record.digest
 
     @contextmanager
-    def partial(self) -> Iterator[Partial]:
-        """Start the growing file afresh and hold its lock; an error on the way removes it.
+    def partial(self, making: Making) -> Iterator[Partial]:
+        """Hold the growing file's lock, and go on with what an earlier run has left of the same making.
 
-        The lock dies with its owner, so what a killed process left behind is simply begun again.
+        The lock dies with its owner. What was not noted in the journal is cut off. An error that another attempt
+        ends with too removes everything; so does finding nothing worth keeping.
 
         Raises:
             OutputDenied: The folder cannot be written, or another process is at it.
+            NoSpace: The disk is full.
         """
-        with _told(self.partial_path):
+        with told(self.partial_path):
             fd = os.open(self.partial_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self._lock(fd)
-            os.ftruncate(fd, 0)
+            with told(self.partial_path):
+                journal = self._journal(fd, making)
+                os.ftruncate(fd, journal.stop_bytes)
+            growing = Partial(fd, self.partial_path, journal)
             try:
-                yield Partial(fd, self.partial_path)
+                yield growing
+            except (RecordingError, Diverged):
+                self._forget()
+                raise
             except BaseException:
-                self.partial_path.unlink(missing_ok=True)
+                if not growing.watermark_bytes:
+                    self._forget()
                 raise
         finally:
             os.close(fd)
+
+    def _journal(self, fd: int, making: Making) -> Journal:
+        journal = Journal.read(self._journal_path, making)
+        if not journal.generation or os.fstat(fd).st_size < journal.stop_bytes:
+            self.segments.drop_all()
+            journal.begin(making)
+        return journal
+
+    def _forget(self) -> None:
+        for path in (self._journal_path, self.partial_path):
+            path.unlink(missing_ok=True)
+        self.segments.drop_all()
 
     def _lock(self, fd: int) -> None:
         try:
@@ -162,10 +138,12 @@ class Spool:
         """Turn the partial file into the finished artifact; a power cut leaves either of them whole."""
         partial.sync()
         path = self.artifact_path(suffix)
-        with _told(path):
+        with told(path):
             self._write_record(record)
             partial.path.replace(path)
+            self._journal_path.unlink(missing_ok=True)
             self._sync_folder()
+        self.segments.drop_all()
         return path
 
     def _write_record(self, record: Record) -> None:
@@ -188,17 +166,8 @@ class Spool:
             facts = json.loads(self._record_path.read_bytes())
             if facts.pop("schema") != _SCHEMA:
                 return None
-            making = facts.pop("making")
-            return Record(
-                making=Making(
-                    source=SourceIdentity(**making["source"]),
-                    recipe=making["recipe"],
-                    arguments=tuple(making["arguments"]),
-                    ffmpeg=tuple(making["ffmpeg"]),
-                ),
-                warnings=tuple(facts.pop("warnings")),
-                **facts,
-            )
+            making = Making.from_dict(facts.pop("making"))
+            return Record(making=making, warnings=tuple(facts.pop("warnings")), **facts)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Missing, or not one of ours: either way there is nothing to reuse.
             return None
@@ -220,30 +189,3 @@ def _digest(path: Path) -> str | None:
             digest.update(chunk)
         return digest.hexdigest()
     return None
-
-
-def _equal(one: Making, other: Making) -> bool:
-    same_method = (one.recipe, one.arguments, one.ffmpeg) == (other.recipe, other.arguments, other.ffmpeg)
-    same_time = one.source.mtime_ns == other.source.mtime_ns
-    return same_method and same_time and one.source.same_content(other.source)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn the system's refusals into ours."""
-    try:
-        yield
-    except OSError as error:
-        raise refusal(path, error) from error
-
-
-def refusal(path: Path, error: OSError) -> PreprocessError:
-    """The error to raise for a failed write at `path`."""
-    if error.errno in _FULL:
-        return NoSpace(
-            f"The disk of {str(path.parent)!r} is full.", hint="Free some space there and run the same command again."
-        )
-    return OutputDenied(
-        f"{str(path)!r} cannot be written: {error.strerror or error}.",
-        hint="Check the folder's permissions and its disk.",
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess import Artifact, Ffmpeg, MediaInfo, Progress, Wish, decide, find_ffmpeg, prepare, probe
+from preprocess import Artifact, Ffmpeg, MediaInfo, PreparingEvent, Progress, Wish, decide, find_ffmpeg, prepare, probe
 
 Record = Callable[..., Path]
 Prepare = Callable[..., Awaitable[Artifact]]
@@ -107,6 +107,11 @@ def prepared(ffmpeg: Ffmpeg, tmp_path: Path, known: dict[tuple[Path, int], Media
         if key not in known:
             known[key] = await probe(path)
         info = known[key]
-        return await prepare(info, decide(info, wish), into or tmp_path / "spool", ffmpeg=ffmpeg, report=report)
+
+        def tell(event: PreparingEvent) -> None:
+            if report is not None and isinstance(event, Progress):
+                report(event)
+
+        return await prepare(info, decide(info, wish), into or tmp_path / "spool", ffmpeg=ffmpeg, report=tell)
 
     return run

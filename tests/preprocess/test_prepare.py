@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from preprocess import Artifact, Ffmpeg, Progress, SourceChanged, Wish, decide, prepare, probe
+from preprocess import Artifact, Ffmpeg, PreparingEvent, Progress, SourceChanged, Wish, decide, prepare, probe
 
 pytestmark = pytest.mark.anyio
 Record = Callable[..., Path]
@@ -80,7 +80,8 @@ async def test_finished_artifact_is_reused(
 ) -> None:
     """A second run takes the finished artifact without running ffmpeg."""
     first = await prepared(video)
-    monkeypatch.setattr("preprocess.encode.leashed", None)
+    monkeypatch.setattr("preprocess.run.leashed", None)
+    monkeypatch.setattr("preprocess.child.leashed", None)
 
     assert await prepared(video) == first
 
@@ -111,7 +112,7 @@ async def test_another_ffmpeg_makes_its_own(prepared: Prepare, video: Path, tmp_
     """Other versions write other bytes, so an artifact of another one is not reused."""
     await prepared(video)
     info = await probe(video)
-    reports: list[Progress] = []
+    reports: list[PreparingEvent] = []
     other = Ffmpeg(ffmpeg.path, "0.other", "0")
 
     artifact = await prepare(info, decide(info, "standard"), tmp_path / "spool", ffmpeg=other, report=reports.append)
@@ -273,7 +274,7 @@ async def test_recording_that_changes_meanwhile(ffmpeg: Ffmpeg, tmp_path: Path, 
     shutil.copy(tone("a.wav"), restless)
     info = await probe(restless)
 
-    def touch(_: Progress) -> None:
+    def touch(_: PreparingEvent) -> None:
         restless.touch()
 
     with pytest.raises(SourceChanged):

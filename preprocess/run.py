@@ -1,0 +1,121 @@
+"""Run one ffmpeg, hand on what it writes, and watch over it.
+
+ffmpeg writes to a pipe that we read, never to a file: the bytes are the same, we know at every moment what
+is on the disk for good, a full disk is our own error instead of ffmpeg's, and an ffmpeg without us dies.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import anyio
+
+from .child import Answer, Limits, drain_lines, leashed
+from .errors import ToolHung
+from .log import Log
+from .progress import ProgressReader
+from .together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from .child import Child
+
+HANG_S: Final = 60.0  # a sleeping disk wakes in 10 s; a network file system gives up after about as long
+_TICK_S: Final = 1.0
+_READ_BYTES: Final = 64 << 10
+
+
+class FfmpegRun:
+    """One run of ffmpeg.
+
+    Attributes:
+        reader: What it has reported so far.
+        taken_bytes: How much of its output has been handed on.
+    """
+
+    def __init__(self, on_report: Callable[[], None]) -> None:
+        self.reader = ProgressReader()
+        self.taken_bytes = 0
+        self._log = Log()
+        self._on_report = on_report
+        self._moved = False
+        self._waiting = True
+        self._hung = False
+
+    @property
+    def filled_samples(self) -> int:
+        """Samples of silence, at the source's rate, that were put where no sound could be read."""
+        return self._log.filled_samples
+
+    async def run(
+        self, command: Callable[[int], list[str]], limits: Limits, take: Callable[[bytes], Awaitable[None]]
+    ) -> Answer:
+        """Run `command(progress_fd)` to its end; all it writes is given to `take`, which may take its time.
+
+        Raises:
+            ToolHung: Nothing moved for too long although we were reading.
+        """
+        status = -1
+        with _progress_pipe() as (read_fd, writer):
+            write_fd = writer.fileno()
+            async with leashed(command(write_fd), limits, pass_fds=(write_fd,)) as child:
+                writer.close()  # ours; from now on the end of ffmpeg is the end of its reports
+                async with together() as watched:
+                    watched.start_soon(self._watch, watched.cancel_scope)
+                    async with together() as tasks:
+                        tasks.start_soon(drain_lines, child.log, self._log.take)
+                        tasks.start_soon(self._follow, read_fd)
+                        await self._pump(child, take)
+                        status = await child.wait()
+                    watched.cancel_scope.cancel()
+        if self._hung:
+            raise ToolHung(
+                f"ffmpeg made no progress for {HANG_S:g} s and was stopped.",
+                hint="Is the recording's disk still there? Run the same command again.",
+            )
+        return Answer(status, b"", tuple(self._log.words))
+
+    async def _pump(self, child: Child, take: Callable[[bytes], Awaitable[None]]) -> None:
+        async for chunk in child.output:
+            self._moved, self._waiting = True, False
+            await take(chunk)
+            self.taken_bytes += len(chunk)
+            self._waiting = True
+
+    async def _follow(self, read_fd: int) -> None:
+        done_s = self.reader.done_s
+        while True:
+            await anyio.wait_readable(read_fd)
+            data = os.read(read_fd, _READ_BYTES)
+            if not data:
+                return
+            if self.reader.feed(data):
+                self._moved = self._moved or self.reader.done_s > done_s
+                done_s = self.reader.done_s
+                self._on_report()
+
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        # Ticks instead of two readings of a clock: time in which we were stopped ourselves, by Ctrl-Z or
+        # a closed lid, then counts as one tick and not as ffmpeg's silence.
+        silent_s = 0.0
+        while silent_s < HANG_S:
+            await anyio.sleep(_TICK_S)
+            silent_s = 0.0 if self._moved or not self._waiting else silent_s + _TICK_S
+            self._moved = False
+        self._hung = True
+        scope.cancel()
+
+
+@contextmanager
+def _progress_pipe() -> Iterator[tuple[int, BinaryIO]]:
+    """A pipe for ffmpeg's reports; close the writing end once it is handed on."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(read_fd, False)
+    try:
+        with os.fdopen(write_fd, "wb", buffering=0) as writer:
+            yield read_fd, writer
+    finally:
+        os.close(read_fd)
