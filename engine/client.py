@@ -53,6 +53,7 @@ class ClientSettings(TypedDict, total=False):
     local: bool
     state_dir: str | os.PathLike[str] | None
     recipe: str | None
+    track: str | None
     wire: str | None
     checksum: bool
     lanes: int | None
@@ -71,6 +72,7 @@ class Client:
         local: Use the embedded service, started for as long as it is needed.
         state_dir: Folder of the manifest; by default the configured one.
         recipe: How to prepare: auto, standard, high, small, lossless, copy, video, as-is.
+        track: The audio track to transcribe, by its number from 1 or its language; by default the recording's default.
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
         lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).
@@ -88,6 +90,7 @@ class Client:
         local: bool = False,
         state_dir: str | os.PathLike[str] | None = None,
         recipe: str | None = None,
+        track: str | None = None,
         wire: str | None = None,
         checksum: bool = False,
         lanes: int | None = None,
@@ -106,6 +109,7 @@ class Client:
         self._endpoint = LOCAL if local else settings.endpoint or ""
         self._key = Secret(api_key) if api_key else None
         self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
+        self._track = track
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
         manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes), request_bytes)
@@ -198,6 +202,11 @@ class Client:
             raise UserError(
                 f"With {what} there is no recipe but as-is: preparing needs the whole recording",
                 hint="leave `--recipe` out, or upload the recording when it is finished",
+            )
+        if self._track is not None:
+            raise UserError(
+                f"With {what} there is no choice of a track: it is sent as it is, with all of them",
+                hint="leave `--track` out, or upload the recording when it is finished",
             )
 
     async def send(
@@ -330,10 +339,12 @@ class Client:
         Raises:
             SpeechStreamError: the recording cannot be used, or no service is configured.
         """
-        return await self._open(recording, JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe)
+        return await self._open(recording, JobKind.TRANSCRIPTION, self._required_endpoint(), self._recipe, self._track)
 
-    async def _open(self, file: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str) -> JobRecord:
-        job, added = await self._recordings.job_of(file, kind, endpoint, wish)
+    async def _open(
+        self, file: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str, track: str | None = None
+    ) -> JobRecord:
+        job, added = await self._recordings.job_of(file, kind, endpoint, wish, track)
         self._announce(job, resumed=not added)
         if added:
             await self._recordings.end_outdated(job)

@@ -217,6 +217,8 @@ class JobRecord:
     idempotency_key: str
     created_at: float
     updated_at: float
+    track: str | None = None
+    chosen: str | None = None
     wire: WireName | None = None
     decision: str | None = None
     artifact: ArtifactRecord | None = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 import shutil
 import stat
+import sys
 import uuid
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import anyio.to_thread
 
@@ -33,11 +36,30 @@ if TYPE_CHECKING:
     from .events import Event
     from .model import JobRecord
 
+    Plan: TypeAlias = preprocess.Plan
+
 AS_IS: Final = "as-is"
 AUTO: Final = "auto"
 _GROWING: Final = "growing"
 _PIPE: Final = "pipe:"
 _SPOOLED: Final = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The recipe that a recording is prepared with, and why, in one line."""
+
+    recipe: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a recording is to be prepared: recipe and track as asked for, and the link that `auto` reckons with."""
+
+    recipe: str = AUTO
+    track: str | None = None
+    uplink_bits_s: float | None = None
 
 
 def of_pipe() -> SourceIdentity:
@@ -138,25 +160,68 @@ async def is_as_sealed(job: JobRecord, path: Path) -> bool:
     return await anyio.to_thread.run_sync(preprocess.is_as_sealed, path)
 
 
-async def check(source: Path, wish: str) -> None:
-    """Make sure that a recording can be prepared as wished, before anything is stored about it.
+async def choose(source: Path, wish: Wish) -> Choice | None:
+    """Choose how a recording is prepared, before anything is stored about it; None where it goes as it is unseen.
 
     `as-is` promises nothing about what the file is: it is sent whatever it is. `auto` falls back to that for a
     recording that is one and that only our ffmpeg cannot decode.
 
     Raises:
-        SpeechStreamError: it cannot; the message says why.
+        SpeechStreamError: it cannot be prepared as wished; the message says why.
     """
-    if wish == AS_IS:
-        return
+    if wish.recipe == AS_IS:
+        if wish.track is not None:
+            raise UserError(
+                "As it is, a recording has all its tracks", hint="leave `--track` out, or use `--recipe copy`"
+            )
+        return None
     import preprocess
 
     try:
-        preprocess.decide(await preprocess.probe(source), cast("preprocess.Wish", wish))
+        info = await preprocess.probe(source, track=wish.track)
+        decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
     except preprocess.PreprocessError as error:
-        if wish == AUTO and isinstance(error, preprocess.Unsupported):
-            return
+        if wish.recipe == AUTO and isinstance(error, preprocess.Unsupported):
+            return None
         raise translated(error) from error
+    return Choice(decision.recipe.name, decision.reason)
+
+
+async def plan(source: Path, wish: Wish) -> Plan:
+    """What each recipe would make of a recording, what that would cost here, and which is taken.
+
+    Raises:
+        SpeechStreamError: the recording is at fault, or cannot be prepared as wished.
+    """
+    import preprocess
+
+    try:
+        info = await preprocess.probe(source, track=wish.track)
+        return preprocess.plan(info, cast("preprocess.Wish", wish.recipe), _means(wish))
+    except preprocess.PreprocessError as error:
+        raise translated(error) from error
+
+
+def _means(wish: Wish) -> preprocess.Means:
+    import preprocess
+
+    return preprocess.Means(wish.uplink_bits_s, cores=_cores())
+
+
+def _cores() -> int:
+    """Processors that this process may use; fewer than the machine has, in a container."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _decide(job: JobRecord, info: preprocess.MediaInfo) -> preprocess.Decision:
+    """What was decided when the job was made; anew only where the recording has changed so that this cannot be."""
+    import preprocess
+
+    if job.chosen is not None:
+        with contextlib.suppress(preprocess.WishError):
+            decision = preprocess.decide(info, cast("preprocess.Wish", job.chosen))
+            return replace(decision, reason=job.decision or decision.reason)
+    return preprocess.decide(info, cast("preprocess.Wish", job.wish))
 
 
 async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) -> tuple[ArtifactRecord, str]:
@@ -175,8 +240,8 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
     import preprocess
 
     try:
-        info = await preprocess.probe(source)
-        decision = preprocess.decide(info, cast("preprocess.Wish", job.wish))
+        info = await preprocess.probe(source, track=job.track)
+        decision = _decide(job, info)
         emit(Decided(job.id, decision.recipe.name, decision.reason))
         for warning in decision.warnings:
             emit(Warned(job.id, warning))
@@ -209,7 +274,7 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
     return record, decision.reason
 
 
-async def prepare_into(source: Path, wish: str, output: Path, emit: Callable[[Event], None]) -> ArtifactRecord:
+async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[Event], None]) -> ArtifactRecord:
     """Make only the artifact, at `output`, which appears whole or not at all.
 
     Raises:
@@ -219,8 +284,8 @@ async def prepare_into(source: Path, wish: str, output: Path, emit: Callable[[Ev
 
     spool = output.with_name(f".{output.name}.preparing")
     try:
-        info = await preprocess.probe(source)
-        decision = preprocess.decide(info, cast("preprocess.Wish", wish))
+        info = await preprocess.probe(source, track=wish.track)
+        decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
         emit(Decided("", decision.recipe.name, decision.reason))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
 

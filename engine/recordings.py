@@ -15,6 +15,7 @@ from .ending import discard
 from .errors import ConfigError, UserError
 from .events import Warned
 from .model import JobKind, JobRecord, JobState
+from .planning import uplink_to
 from .proving import verify_job
 from .redaction import remember
 from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
@@ -40,25 +41,33 @@ class Recordings:
     new: bool
 
     async def job_of(
-        self, recording: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str
+        self, recording: str | os.PathLike[str], kind: JobKind, endpoint: str, wish: str, track: str | None = None
     ) -> tuple[JobRecord, bool]:
         """The recording's job at `endpoint`; True when it is made just now. Nothing is sent.
 
         Raises:
-            SpeechStreamError: the recording cannot be used, has a job with another recipe, or there is no key.
+            SpeechStreamError: the recording cannot be used, has a job with another recipe or track, or there is no key.
         """
         crew, source = self.crew, _absolute(recording)
-        job = self._draft(source, await preparing.identify(source), kind, endpoint, wish)
+        job = replace(self._draft(source, await preparing.identify(source), kind, endpoint, wish), track=track)
         found, added = None if self.new else await self._found(job), False
         if found is None:
             if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
                 await crew.access.base_url(endpoint)  # a missing key should not be found out after encoding
-            await preparing.check(source, wish)
+            job = await self._decided(job)
             found, added = crew.manifest.find_or_add(job, new=self.new)
-        _require_same_recipe(found, wish)
+        _require_same(found, job)
         if found.source != str(source):
             found = crew.manifest.relocate(found, str(source))
         return found, added
+
+    async def _decided(self, job: JobRecord) -> JobRecord:
+        """The job with the choice made, if it is ours: no resume makes another one because the link has changed."""
+        uplink_bits_s = uplink_to(job.endpoint, self.crew.manifest)
+        choice = await preparing.choose(Path(job.source), preparing.Wish(job.wish, job.track, uplink_bits_s))
+        if choice is None or job.wish != preparing.AUTO:
+            return job
+        return replace(job, chosen=choice.recipe, decision=choice.reason)
 
     async def _found(self, job: JobRecord) -> JobRecord | None:
         return self.crew.manifest.find(job) or await self._taken_up(job) or await self._touched(job)
@@ -70,7 +79,7 @@ class Recordings:
         """
         crew = self.crew
         old = crew.manifest.touched(new)
-        if old is None or not _same_recipe(old, new.wish):
+        if old is None or not _same(old, new):
             return None
         recording, *_ = await verify_job(crew.manifest, old, crew.emit)
         if recording.verdict is not Verdict.EQUAL:
@@ -90,12 +99,12 @@ class Recordings:
         """
         crew = self.crew
         old = crew.manifest.unsubmitted(new)
-        if old is None or preparing.grows(old) or not _same_recipe(old, new.wish):
+        if old is None or preparing.grows(old) or not _same(old, new):
             return None
         require_not_shorter(old, new.identity)
         if old.artifact is not None and old.artifact.is_source:
             return old  # whoever owns it revises it
-        await preparing.check(Path(new.source), new.wish)
+        await self._decided(new)
         with owned(crew.manifest.job_folder(old.id)) as mine:
             old = crew.manifest.job(old.id)
             if not mine or old.state not in UNSUBMITTED:
@@ -189,10 +198,23 @@ def _same_recipe(job: JobRecord, wish: str) -> bool:
     return wish in {preparing.AUTO, job.wish, _made_with(job)}
 
 
-def _require_same_recipe(job: JobRecord, wish: str) -> None:
-    """One recording is one job: another recipe for it must be asked for as another job."""
-    if not _same_recipe(job, wish):
-        raise UserError(
-            f"{job.source} already is job {job.id}, with the recipe {_made_with(job)}",
-            hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {wish}",
-        )
+def _same_track(job: JobRecord, track: str | None) -> bool:
+    return track in {None, job.track}
+
+
+def _same(job: JobRecord, asked: JobRecord) -> bool:
+    return _same_recipe(job, asked.wish) and _same_track(job, asked.track)
+
+
+def _require_same(job: JobRecord, asked: JobRecord) -> None:
+    """One recording is one job: another recipe or track of it must be asked for as another job."""
+    if not _same_recipe(job, asked.wish):
+        has, other = f"the recipe {_made_with(job)}", asked.wish
+    elif not _same_track(job, asked.track):
+        has, other = "its default track" if job.track is None else f"track {job.track}", f"track {asked.track}"
+    else:
+        return
+    raise UserError(
+        f"{job.source} already is job {job.id}, with {has}",
+        hint=f"`speechstream resume {job.id}` goes on with it; `--new` makes a second job with {other}",
+    )

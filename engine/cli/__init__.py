@@ -13,6 +13,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "transcribe": ("transcribe", "Upload recordings and print their transcripts."),
     "upload": ("upload", "Upload recordings and print their processing_ids."),
     "send": ("send", "Deliver a file to any tus server, resumably; print the upload's URL."),
+    "plan": ("plan", "Show what each recipe would make of a recording."),
     "prepare": ("prepare", "Only prepare a recording, into a file."),
     "resume": ("resume", "Go on with jobs that were interrupted."),
     "jobs": ("jobs", "List the jobs of this machine."),

@@ -59,6 +59,7 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
     facts = {
         **_summary(record),
         "recipe": record.artifact.recipe if record.artifact else record.wish,
+        "track": record.track,
         "decision": record.decision,
         "wire": record.wire,
         "artifact_bytes": record.artifact.size_bytes if record.artifact else None,

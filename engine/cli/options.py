@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_PREFIXES: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kKmMgG]?)(b(?:it)?|Bit|B)(?:/s|ps)?")
 _UNITS_S: Final = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -34,6 +36,22 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is no duration; write 90s, 10m or 24h", param, ctx)
         return float(found[1]) * _UNITS_S[found[2] or ""]
+
+
+class Rate(click.ParamType[float]):
+    """What a link carries, such as `5Mbit`, `800kbit`, `600kB/s`; in bits per second."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The rate in bits per second."""
+        if isinstance(value, float):
+            return value
+        found = _RATE.fullmatch(str(value).strip())
+        bits_s = float(found[1]) * _PREFIXES[found[2].lower()] * (8 if found[3] == "B" else 1) if found else 0.0
+        if not bits_s:
+            self.fail(f"{value!r} is no rate; write 5Mbit, 800kbit, 600kB/s or 2MB/s", param, ctx)
+        return bits_s
 
 
 class Size(click.ParamType[int]):
@@ -58,6 +76,7 @@ class Common:
     local: bool = False
     endpoint: str | None = None
     recipe: str | None = None
+    track: str | None = None
     wire: str | None = None
     checksum: bool = False
     lanes: int | None = None
@@ -128,9 +147,21 @@ _GROUPS: Final = {
 }
 
 
-def recipe_option() -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """`--recipe`."""
-    return click.option("--recipe", type=click.Choice(RECIPES), help="How to prepare the recording; by default auto.")
+_RECIPE_OPTIONS: Final = (
+    click.option("--recipe", type=click.Choice(RECIPES), help="How to prepare the recording; by default auto."),
+    click.option(
+        "--track",
+        metavar="N|LANG",
+        help="The audio track to use, by number from 1 or language; by default the recording's own default.",
+    ),
+)
+
+
+def recipe_options(command: Callable[P, R]) -> Callable[P, R]:
+    """`--recipe` and `--track`."""
+    for option in reversed(_RECIPE_OPTIONS):
+        command = option(command)
+    return command
 
 
 def common(*groups: str) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from ..errors import OutputError
-from .options import Common, common, recipe_option
+from .options import Common, common, recipe_options
 
 
 @click.command(epilog="Example: speechstream prepare lecture.mov -o lecture.ogg --recipe standard")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The artifact to make.")
-@recipe_option()
+@recipe_options
 @common("output")
 def prepare(options: Common, file: Path, output: Path) -> None:
     """Prepare FILE as an upload would, into a file of your own, and print its path.
@@ -22,7 +22,7 @@ def prepare(options: Common, file: Path, output: Path) -> None:
     """
     from functools import partial
 
-    from .. import config, preparing
+    from .. import config, planning, preparing
     from ..progress import make
     from .results import print_json, require_not_the_recording, require_writable
     from .session import log_to_stderr
@@ -35,7 +35,9 @@ def prepare(options: Common, file: Path, output: Path) -> None:
     if output.exists() and not output.is_file():
         raise OutputError(f"{output} is not a regular file", hint="name a new file with -o")
     renderer = make(options.progress)
-    wish = options.recipe or config.load().recipe
+    settings = config.load()
+    uplink_bits_s = planning.remembered_uplink(settings.endpoint, settings.state_dir)
+    wish = preparing.Wish(options.recipe or settings.recipe, options.track, uplink_bits_s)
     try:
         made = run_until_signalled(partial(preparing.prepare_into, file.absolute(), wish, output.absolute(), renderer))
     finally:

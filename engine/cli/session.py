@@ -53,6 +53,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             endpoint=options.endpoint,
             local=options.local,
             recipe=options.recipe,
+            track=options.track,
             wire=options.wire,
             checksum=options.checksum,
             lanes=options.lanes,

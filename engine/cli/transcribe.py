@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .growing import Growing, growing_options
-from .options import Common, common, recipe_option
+from .options import Common, common, recipe_options
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: speechstream transcribe --local interview.mp4 -o interview.txt")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@recipe_option()
+@recipe_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Also write the transcript here; a folder for several."
 )

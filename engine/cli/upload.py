@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .growing import Growing, growing_options
-from .options import Common, common, recipe_option
+from .options import Common, common, recipe_options
 
 if TYPE_CHECKING:
     from ..model import Receipt
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: speechstream upload lecture-1.mov lecture-2.mov")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@recipe_option()
+@recipe_options
 @growing_options
 @common("service", "transfer", "wire", "new", "output")
 def upload(options: Common, files: tuple[Path, ...], *, follow: bool, idle_s: float, name: str | None) -> None:

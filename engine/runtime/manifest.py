@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
-from ..model import Capabilities, JobState, Span
+from ..model import Capabilities, JobState, Span, Tally
 from .database import Database
 from .rows import changed_columns, identity_columns, job_columns, job_of, lane_of, lane_values, readable, storable
 from .sealing import Seal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..core.pacing import RateLimit
-    from ..model import JobRecord, Lane, Plan, SourceIdentity, Tally, WireName
+    from ..model import JobRecord, Lane, Plan, SourceIdentity, WireName
 
 CAPABILITY_TTL_S: Final = 3600.0
 _PACE_KEPT_S: Final = 3600.0
@@ -239,6 +239,17 @@ class Manifest:
         with self._explained():
             rows = self._db.execute("SELECT * FROM job ORDER BY created_at, id").fetchall()
         return [self._job(row, sealed=True) for row in rows]
+
+    def recent_costs(self, endpoint: str, count: int) -> list[Tally]:
+        """What the last uploads to a service have cost, the newest first."""
+        with self._explained():
+            rows = self._db.execute(
+                """SELECT sent_bytes, retries, waited_s, sending_s FROM job
+                   WHERE endpoint = ? AND uploaded_at IS NOT NULL
+                   ORDER BY uploaded_at DESC LIMIT ?""",
+                (endpoint, count),
+            ).fetchall()
+        return [Tally(*row) for row in rows]
 
     def move(self, job_id: str, state: JobState, **changes: object) -> JobRecord:
         """Commit one legal move of the job together with what was learnt.

@@ -69,6 +69,8 @@ def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobR
             int(row["device"]), int(row["inode"]), row["size_bytes"], row["mtime_ns"], row["fingerprint"]
         ),
         wish=row["wish"],
+        track=row["track"],
+        chosen=row["chosen"],
         endpoint=row["endpoint"],
         idempotency_key=row["idempotency_key"],
         created_at=row["created_at"],
@@ -164,6 +166,9 @@ def job_columns(job: JobRecord) -> dict[str, Value]:
         "source": os.fsencode(job.source),
         **identity_columns(job.identity),
         "wish": job.wish,
+        "track": job.track,
+        "chosen": job.chosen,
+        "decision": None if job.decision is None else storable(job.decision),
         "endpoint": job.endpoint,
         "idempotency_key": job.idempotency_key,
         "created_at": job.created_at,

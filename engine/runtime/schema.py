@@ -84,6 +84,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE job ADD COLUMN uploaded_at REAL;
     ALTER TABLE job ADD COLUMN completed_at REAL;
     """,
+    """
+    ALTER TABLE job ADD COLUMN track TEXT;                           -- the audio track asked for
+    ALTER TABLE job ADD COLUMN chosen TEXT;                          -- the recipe, where the choice was ours
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 
