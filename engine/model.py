@@ -181,7 +181,8 @@ class SourceIdentity:
 class ArtifactRecord:
     """The bytes that travel, as the manifest remembers them.
 
-    While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet.
+    While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet. `speed` is how fast a processor
+    of this machine made them, as a multiple of the one that recipes were measured on; None where that was not measured.
     """
 
     path: str
@@ -191,6 +192,7 @@ class ArtifactRecord:
     recipe: str
     is_source: bool
     growing: bool = False
+    speed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""What preparing is decided by, the recording apart: the link, as past uploads have found it."""
+"""What preparing is decided by, the recording apart: the link and the machine, as past jobs have found them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .core.uplink import REMEMBERED, uplink_bits_s
+from .core.experience import REMEMBERED, Experience, speed, uplink_bits_s
 from .errors import StateError
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
@@ -15,21 +15,19 @@ if TYPE_CHECKING:
 _LOOPBACK_BITS_S: Final = 1e9  # the service built in, on this machine: what a disk takes
 
 
-def uplink_to(endpoint: str, manifest: Manifest) -> float | None:
-    """Bits per second from here to a service; None where nothing is known."""
-    if endpoint == LOCAL:
-        return _LOOPBACK_BITS_S
-    return uplink_bits_s(manifest.recent_costs(endpoint, REMEMBERED))
+def experience(manifest: Manifest, endpoint: str | None) -> Experience:
+    """What past jobs tell of this machine, and of its link to a service."""
+    rate = None if endpoint is None else uplink_bits_s(manifest.recent_costs(endpoint, REMEMBERED))
+    machine = speed(artifact.speed for artifact in manifest.recent_artifacts(REMEMBERED))
+    return Experience(_LOOPBACK_BITS_S if endpoint == LOCAL else rate, machine)
 
 
-def remembered_uplink(endpoint: str | None, state_dir: Path) -> float | None:
+def remembered(state_dir: Path, endpoint: str | None) -> Experience:
     """The same for who needs no manifest otherwise: none is made, and a damaged one is not this question's matter."""
-    if endpoint == LOCAL:
-        return _LOOPBACK_BITS_S
-    if endpoint is None or not (state_dir / "manifest.db").exists():
-        return None
-    try:
-        with Manifest(state_dir) as manifest:
-            return uplink_to(endpoint, manifest)
-    except StateError:
-        return None
+    if (state_dir / "manifest.db").exists():
+        try:
+            with Manifest(state_dir) as manifest:
+                return experience(manifest, endpoint)
+        except StateError:
+            pass
+    return Experience(_LOOPBACK_BITS_S if endpoint == LOCAL else None)

@@ -9,13 +9,14 @@ import shutil
 import stat
 import sys
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import anyio.to_thread
 
+from .core.experience import Experience
 from .errors import (
     InternalError,
     OutputError,
@@ -55,11 +56,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a recording is to be prepared: recipe and track as asked for, and the link that `auto` reckons with."""
+    """How a recording is to be prepared: recipe and track as asked for, and what `auto` reckons with."""
 
     recipe: str = AUTO
     track: str | None = None
-    uplink_bits_s: float | None = None
+    known: Experience = field(default_factory=Experience)
 
 
 def of_pipe() -> SourceIdentity:
@@ -205,7 +206,7 @@ async def plan(source: Path, wish: Wish) -> Plan:
 def _means(wish: Wish) -> preprocess.Means:
     import preprocess
 
-    return preprocess.Means(wish.uplink_bits_s, cores=_cores())
+    return preprocess.Means(wish.known.uplink_bits_s, cores=_cores(), speed=wish.known.speed)
 
 
 def _cores() -> int:
@@ -247,8 +248,12 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
             emit(Warned(job.id, warning))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
 
+        pace: float | None = None
+
         def report(event: preprocess.PreparingEvent) -> None:
+            nonlocal pace
             if isinstance(event, preprocess.Progress):
+                pace = event.speed
                 emit(Prepared(job.id, event.done_s, event.total_s, event.speed))
 
         artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
@@ -270,6 +275,7 @@ async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) ->
         filename=source.name if artifact.is_source else f"{source.stem}{artifact.suffix}",
         recipe=artifact.recipe,
         is_source=artifact.is_source,
+        speed=preprocess.measured_speed(info, decision.recipe, pace, _cores()),
     )
     return record, decision.reason
 

@@ -15,7 +15,7 @@ from .ending import discard
 from .errors import ConfigError, UserError
 from .events import Warned
 from .model import JobKind, JobRecord, JobState
-from .planning import uplink_to
+from .planning import experience
 from .proving import verify_job
 from .redaction import remember
 from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
@@ -63,8 +63,8 @@ class Recordings:
 
     async def _decided(self, job: JobRecord) -> JobRecord:
         """The job with the choice made, if it is ours: no resume makes another one because the link has changed."""
-        uplink_bits_s = uplink_to(job.endpoint, self.crew.manifest)
-        choice = await preparing.choose(Path(job.source), preparing.Wish(job.wish, job.track, uplink_bits_s))
+        known = experience(self.crew.manifest, job.endpoint)
+        choice = await preparing.choose(Path(job.source), preparing.Wish(job.wish, job.track, known))
         if choice is None or job.wish != preparing.AUTO:
             return job
         return replace(job, chosen=choice.recipe, decision=choice.reason)

@@ -32,7 +32,7 @@ from .errors import (
     Unsupported,
     WishError,
 )
-from .estimate import UNKNOWN_UPLINK_BITS_S, Means
+from .estimate import UNKNOWN_UPLINK_BITS_S, Means, measured_speed
 from .ffmpeg_binary import Ffmpeg, find_ffmpeg
 from .identity import SourceIdentity, identity
 from .media import MediaInfo, Sound, StreamInfo
@@ -92,6 +92,7 @@ __all__ = [
     "find_ffmpeg",
     "identity",
     "is_as_sealed",
+    "measured_speed",
     "mix_of",
     "plan",
     "prepare",

@@ -31,6 +31,7 @@ _FREE_S = 1.0
 
 _MINUTE_S, _HOUR_S = 60, 3600
 _FEW_S = 10
+_MEGA = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,7 @@ def _best(info: MediaInfo, means: Means) -> tuple[Offer, str]:
     if obstacle is None and info.size_bytes <= _SMALL_ENOUGH * standard.size_bytes:
         size = say_size(info.size_bytes)
         return offer(info, AS_IS, means), f"as-is: already small ({size}), encoding would save next to nothing"
-    lossless = offer(info, LOSSLESS, means)
-    whole = [lossless]
+    whole = [offer(info, LOSSLESS, means)]
     if _copy_obstacle(info) is None:
         whole.insert(0, offer(info, COPY, means))
     if obstacle is None:
@@ -107,9 +107,10 @@ def _best(info: MediaInfo, means: Means) -> tuple[Offer, str]:
         return best, _praise(best, standard.total_s, means)
     saving = f"{say_size(standard.size_bytes)} instead of {say_size(info.size_bytes)}"
     reason = f"standard: {obstacle or 'speech needs no more'}, {saving}"
-    if standard.total_s is None or lossless.total_s is None:
+    swiftest_s = min((one.total_s for one in whole if one.total_s is not None), default=None)
+    if standard.total_s is None or swiftest_s is None:
         return standard, reason
-    times = f"{say_time(standard.total_s)} at {say_rate(means)}, {say_time(lossless.total_s)} without loss"
+    times = f"{say_time(standard.total_s)} at {say_rate(means)}, {say_time(swiftest_s)} without loss"
     return standard, f"{reason}; {times}"
 
 
@@ -212,5 +213,5 @@ def say_time(seconds: float) -> str:
 def say_rate(means: Means) -> str:
     """The link's rate for people, and whether it is only assumed."""
     bits_s = means.assumed_bits_s
-    rate = f"{bits_s / 1e6:.3g} Mbit/s" if bits_s >= 1e6 else f"{bits_s / 1e3:.3g} kbit/s"  # noqa: PLR2004 -- a million
+    rate = f"{round(bits_s / 1e6, 1):g} Mbit/s" if bits_s >= _MEGA else f"{bits_s / 1e3:.0f} kbit/s"
     return rate if means.uplink_bits_s else f"an assumed {rate}"

@@ -24,7 +24,16 @@ _CONTAINER_SHARE = 1.02  # boxes and tables around copied packets
 _READ_BYTES_PER_S = 150_000_000  # demuxing from a cold disk; every recipe reads all of the recording
 _DECODING = {"pcm": 780.0, "flac": 520.0}
 _DECODING_LOSSY = 330.0
-_ENCODING: dict[RecipeName, float] = {"standard": 57.0, "high": 65.0, "small": 57.0, "lossless": 655.0, "video": 20.0}
+_ENCODING: dict[RecipeName, float] = {"standard": 57.0, "high": 65.0, "small": 57.0, "lossless": 655.0}
+_SECOND_CHANNEL = 0.3  # of the first one's work, where two people take turns: 0.24 for Opus, 0.38 for FLAC
+
+# Processor seconds per second of video: making 480p at 10 pictures a second, and decoding 30 pictures a second of so
+# many million pixels (720p and 1080p H.264 at 25 and 50 Mbit/s, which is much).
+_FILM_ENCODING, _FILM_DECODING_PER_MPIXEL = 0.06, 0.17
+_MPIXELS_720P = 0.92
+
+_TELLING_S = 60.0  # what is prepared in a moment tells of ffmpeg's start, not of its speed
+_PLAUSIBLE = (0.1, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +43,23 @@ class Means:
     Attributes:
         uplink_bits_s: Bits per second that the link carries upwards; None where nothing is known of it.
         cores: Processors.
-        speed: How fast each is, as a multiple of the one that the speeds here were measured on.
+        speed: How fast each is, as a multiple of the one that the speeds here were measured on; None where nothing is
+            known of it.
     """
 
     uplink_bits_s: float | None = None
     cores: int = 2
-    speed: float = 1.0
+    speed: float | None = None
 
     @property
     def assumed_bits_s(self) -> float:
         """The link's rate, or what stands in for it."""
         return self.uplink_bits_s or UNKNOWN_UPLINK_BITS_S
+
+    @property
+    def assumed_speed(self) -> float:
+        """The processors' speed, or what stands in for it."""
+        return self.speed or 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +120,40 @@ def estimate_prepare_s(info: MediaInfo, recipe: Recipe, means: Means) -> float |
         return reading_s
     if info.audio_length_s is None:
         return None
-    channels = int(recipe.options["ac"])
-    codec = info.audio.codec
-    decoding_s = info.audio_length_s / (_DECODING.get(codec.partition("_")[0], _DECODING_LOSSY) * means.speed)
-    encoding_s = info.audio_length_s * channels / (_ENCODING[recipe.name] * means.speed)
+    length_s = info.audio_length_s / means.assumed_speed  # of a recording that the measured machine does in that time
+    if recipe.keeps_video:
+        return max(reading_s, length_s * _film_share(info, means.cores))
+    decoding_s = length_s / _DECODING.get(info.audio.codec.partition("_")[0], _DECODING_LOSSY)
+    work = 1 + _SECOND_CHANNEL * (int(recipe.options["ac"]) - 1)
+    encoding_s = length_s * work / _ENCODING[recipe.name]
     if recipe.is_sliced:
         return max(reading_s, decoding_s, (decoding_s + encoding_s) / means.cores)
     return max(reading_s, decoding_s, encoding_s) if means.cores > 1 else max(reading_s, decoding_s + encoding_s)
+
+
+def _film_share(info: MediaInfo, cores: int) -> float:
+    """Seconds that a second of video takes; its decoder uses all processors, its encoder one."""
+    video = info.video
+    pixels = (video.width or 0) * (video.height or 0) if video else 0
+    decoding = _FILM_DECODING_PER_MPIXEL * (pixels / 1e6 or _MPIXELS_720P)
+    return max(_FILM_ENCODING, (_FILM_ENCODING + decoding) / cores)
+
+
+def measured_speed(info: MediaInfo, recipe: Recipe, pace: float | None, cores: int) -> float | None:
+    """How fast a processor of this machine is, for `Means.speed`, from how fast a recording was prepared.
+
+    Args:
+        info: The recording.
+        recipe: What was made of it.
+        pace: Seconds of recording per second of preparing; None where it was not measured.
+        cores: Processors that took part.
+
+    Returns:
+        None where the preparation tells nothing: it was too short, or not the processors' work.
+    """
+    length_s = info.audio_length_s
+    expected_s = estimate_prepare_s(info, recipe, Means(cores=cores))
+    if not pace or not length_s or not expected_s or length_s < _TELLING_S or not recipe.is_sliced:
+        return None
+    least, most = _PLAUSIBLE
+    return min(most, max(least, pace * expected_s / length_s))

@@ -73,7 +73,7 @@ class StreamInfo:
         attached_picture: Whether it is a cover image that only looks like a video stream.
         start_s: Time stamp of its first packet, in seconds.
         duration_s: Its own length in seconds, not the container's.
-        bit_rate: Bits per second, as the container states it.
+        bit_rate: Bits per second, as the container states it or as they were counted.
         width: Pixels of a video stream.
         height: Pixels of a video stream.
         sound: What was heard of an audio stream; None where nothing could be decoded.

@@ -84,6 +84,7 @@ class Plan:
         uplink_is_assumed: Whether nothing is known of the link.
         cores: The processors that preparing was reckoned with.
         speed: How fast each of them is, as a multiple of the one that recipes were measured on.
+        speed_is_assumed: Whether nothing is known of that.
         rows: One for every recipe.
         wish: What was asked for.
         recipe: What is taken.
@@ -103,6 +104,7 @@ class Plan:
     uplink_is_assumed: bool
     cores: int
     speed: float
+    speed_is_assumed: bool
     rows: tuple[Row, ...]
     wish: Wish
     recipe: RecipeName
@@ -131,7 +133,8 @@ def plan(info: MediaInfo, wish: Wish = "auto", means: Means | None = None) -> Pl
         uplink_bits_s=means.assumed_bits_s,
         uplink_is_assumed=means.uplink_bits_s is None,
         cores=means.cores,
-        speed=means.speed,
+        speed=means.assumed_speed,
+        speed_is_assumed=means.speed is None,
         rows=tuple(_row(offer(info, recipe, means)) for recipe in RECIPES.values()),
         wish=wish,
         recipe=decision.recipe.name,

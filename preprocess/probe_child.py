@@ -27,6 +27,7 @@ from av.video import VideoStream
 if TYPE_CHECKING:
     from av.codec import CodecContext
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream
 
 _PROBE_BYTES = 32 << 20  # a stream that has not shown itself within this is not worth more reading
@@ -64,20 +65,18 @@ def main(arguments: list[str]) -> int:
 def look(path: str, demuxers: str) -> dict[str, object]:
     """Open the file and describe container and streams."""
     with _open(path, demuxers) as container:
-        sounds = _listen(container)
+        ears = _listen(container)
         return {
             "format": container.format.name,
             "duration_s": _container_s(container.duration),
             "start_s": _container_s(container.start_time),
             "bit_rate": container.bit_rate or None,
-            "streams": [
-                _describe(stream, container) | {"sound": sounds.get(stream.index)} for stream in container.streams
-            ],
+            "streams": [_describe(stream, container, ears.get(stream.index)) for stream in container.streams],
         }
 
 
-def _listen(container: InputContainer) -> dict[int, dict[str, object] | None]:
-    """Decode some seconds of every audio track; None for one in which nothing can be decoded.
+def _listen(container: InputContainer) -> dict[int, _Ear]:
+    """Decode some seconds of every audio track.
 
     Finds what headers hide: encryption, a missing decoder, noise that only looks like a stream, silence, and what the
     channels have to do with each other.
@@ -91,7 +90,7 @@ def _listen(container: InputContainer) -> dict[int, dict[str, object] | None]:
             with contextlib.suppress(FFmpegError):
                 container.seek((container.start_time or 0) + duration * place // _PLACES)
                 _hear(container, ears, _LISTEN_S)
-    return {index: ear.sound() for index, ear in ears.items()}
+    return ears
 
 
 def _is_decodable(stream: AudioStream) -> bool:
@@ -107,6 +106,7 @@ def _hear(container: InputContainer, ears: dict[int, _Ear], seconds: int) -> boo
     streams = [container.streams[index] for index in ears]
     try:
         for packet in itertools.islice(container.demux(streams), seconds * _TRIAL_PACKETS_PER_S * len(ears)):
+            ears[packet.stream.index].count(packet)
             with contextlib.suppress(InvalidDataError):
                 for frame in packet.decode():
                     if isinstance(frame, AudioFrame):
@@ -127,6 +127,8 @@ class _Ear:
         self.heard = 0
         self._channels: list[int] = []
         self._is_laid_out = True
+        self._packets_bytes = 0
+        self._packets_s = 0.0
         self._both = 0
         self._pairs: list[tuple[int, int]] = []
 
@@ -135,6 +137,15 @@ class _Ear:
         self.heard = 0
         # One for every shape of frames: damage and joined files change the rate in mid-stream.
         self._resamplers: dict[tuple[str, str, int], AudioResampler] = {}
+
+    def count(self, packet: Packet[Stream]) -> None:
+        """Note how much of the file a packet takes."""
+        self._packets_bytes += packet.size
+        self._packets_s += float((packet.duration or 0) * (packet.time_base or 0))
+
+    def bit_rate(self) -> int | None:
+        """Bits per second of the track, where its container does not say: Matroska never does."""
+        return round(8 * self._packets_bytes / self._packets_s) if self._packets_s else None
 
     def take(self, frame: AudioFrame) -> None:
         """Listen to a frame."""
@@ -218,7 +229,7 @@ def _container_s(time: int | None) -> float | None:
     return None if time is None else time / av.time_base
 
 
-def _describe(stream: Stream, container: InputContainer) -> dict[str, object]:
+def _describe(stream: Stream, container: InputContainer, ear: _Ear | None) -> dict[str, object]:
     # PyAV's types promise a codec context, but data streams and unknown codecs have none.
     context: CodecContext | None = stream.codec_context
     known: dict[str, object] = {
@@ -230,7 +241,8 @@ def _describe(stream: Stream, container: InputContainer) -> dict[str, object]:
         "attached_picture": bool(stream.disposition & Disposition.attached_pic),
         "start_s": _stream_s(stream, stream.start_time),
         "duration_s": _duration_s(stream, container),
-        "bit_rate": (None if context is None else context.bit_rate) or None,
+        "bit_rate": (context and context.bit_rate) or (ear and ear.bit_rate()),
+        "sound": ear and ear.sound(),
     }
     if context is not None and isinstance(stream, AudioStream):
         known |= {"sample_rate_hz": stream.sample_rate or None, "channels": stream.channels or None}

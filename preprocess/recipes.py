@@ -20,6 +20,8 @@ _OGG = {"f": "ogg"}
 _FRAGMENTED_MP4 = {"f": "mp4", "movflags": "+delay_moov+default_base_moof+frag_keyframe"}
 _OPUS_SPEECH = {"c:a": "libopus", "b:a": "24k", "application": "voip", "ac": "1"}
 
+_SECOND_FLAC_CHANNEL = 0.6  # of the first one's bytes, where two people take turns
+
 BITEXACT = {"map_metadata": "-1", "map_chapters": "-1", "fflags": "+bitexact", "flags:a": "+bitexact"}
 
 
@@ -69,7 +71,8 @@ class Recipe:
         options = self.options | {"ac": str(channels)}
         if "b:a" in options:
             options["b:a"] = f"{channels * int(options['b:a'].removesuffix('k'))}k"
-        return replace(self, options=options, bytes_per_s=self.bytes_per_s and channels * self.bytes_per_s)
+        share = channels if "b:a" in options else 1 + _SECOND_FLAC_CHANNEL * (channels - 1)
+        return replace(self, options=options, bytes_per_s=self.bytes_per_s and share * self.bytes_per_s)
 
 
 STANDARD = Recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,10 +47,11 @@ def plan(options: Common, files: tuple[Path, ...], *, uplink_bits_s: float | Non
 
     log_to_stderr(options.verbose)
     settings = config.load()
-    if uplink_bits_s is None:
-        endpoint = LOCAL if options.local else options.endpoint or settings.endpoint
-        uplink_bits_s = planning.remembered_uplink(endpoint, settings.state_dir)
-    wish = preparing.Wish(options.recipe or settings.recipe, options.track, uplink_bits_s)
+    endpoint = LOCAL if options.local else options.endpoint or settings.endpoint
+    known = planning.remembered(settings.state_dir, endpoint)
+    if uplink_bits_s is not None:
+        known = replace(known, uplink_bits_s=uplink_bits_s)
+    wish = preparing.Wish(options.recipe or settings.recipe, options.track, known)
     failed = None
     for number, file in enumerate(files):
         try:
@@ -85,7 +86,8 @@ def _lines(made: Plan) -> Iterator[str]:
         used = ": used" if track.is_used and len(made.tracks) > 1 else ""
         yield f"track {track.number}: {', '.join(printable(trait) for trait in traits if trait)}{used}"
     yield f"channels: {made.mix_reason} ({made.mix})"
-    yield f"link: {_link(made)}; {made.cores} processor{'' if made.cores == 1 else 's'} to prepare with"
+    yield f"link: {_link(made)}"
+    yield f"machine: {_machine(made)}"
     yield ""
     yield from _table(made)
     yield ""
@@ -113,10 +115,15 @@ def _table(made: Plan) -> Iterator[str]:
 
 def _link(made: Plan) -> str:
     bits_s = made.uplink_bits_s
-    rate = f"{bits_s / 1e6:.3g} Mbit/s" if bits_s >= 1e6 else f"{bits_s / 1e3:.3g} kbit/s"  # noqa: PLR2004 - a million
-    if made.uplink_is_assumed:
-        return f"{rate}, assumed, as nothing is known of it (`--uplink` tells)"
-    return rate
+    rate = f"{bits_s / 1e6:.1f} Mbit/s" if bits_s >= 1e6 else f"{bits_s / 1e3:.0f} kbit/s"  # noqa: PLR2004 - a million
+    return f"{rate}, assumed, as nothing is known of it (`--uplink` tells)" if made.uplink_is_assumed else rate
+
+
+def _machine(made: Plan) -> str:
+    cores = f"{made.cores} processor{'' if made.cores == 1 else 's'}"
+    if made.speed_is_assumed:
+        return f"{cores}, assumed as fast as those the recipes were measured on"
+    return f"{cores}, {made.speed:.1f} times as fast as those the recipes were measured on"
 
 
 def _frequency(hertz: int | None) -> str:

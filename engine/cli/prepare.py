@@ -36,8 +36,8 @@ def prepare(options: Common, file: Path, output: Path) -> None:
         raise OutputError(f"{output} is not a regular file", hint="name a new file with -o")
     renderer = make(options.progress)
     settings = config.load()
-    uplink_bits_s = planning.remembered_uplink(settings.endpoint, settings.state_dir)
-    wish = preparing.Wish(options.recipe or settings.recipe, options.track, uplink_bits_s)
+    known = planning.remembered(settings.state_dir, settings.endpoint)
+    wish = preparing.Wish(options.recipe or settings.recipe, options.track, known)
     try:
         made = run_until_signalled(partial(preparing.prepare_into, file.absolute(), wish, output.absolute(), renderer))
     finally:

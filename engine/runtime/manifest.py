@@ -21,7 +21,17 @@ from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
 from ..model import Capabilities, JobState, Span, Tally
 from .database import Database
-from .rows import changed_columns, identity_columns, job_columns, job_of, lane_of, lane_values, readable, storable
+from .rows import (
+    artifact_of,
+    changed_columns,
+    identity_columns,
+    job_columns,
+    job_of,
+    lane_of,
+    lane_values,
+    readable,
+    storable,
+)
 from .sealing import Seal
 
 if TYPE_CHECKING:
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..core.pacing import RateLimit
-    from ..model import JobRecord, Lane, Plan, SourceIdentity, WireName
+    from ..model import ArtifactRecord, JobRecord, Lane, Plan, SourceIdentity, WireName
 
 CAPABILITY_TTL_S: Final = 3600.0
 _PACE_KEPT_S: Final = 3600.0
@@ -250,6 +260,14 @@ class Manifest:
                 (endpoint, count),
             ).fetchall()
         return [Tally(*row) for row in rows]
+
+    def recent_artifacts(self, count: int) -> list[ArtifactRecord]:
+        """What was last made of recordings, the newest first."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT id, artifact FROM job WHERE artifact IS NOT NULL ORDER BY created_at DESC LIMIT ?", (count,)
+            ).fetchall()
+        return [artifact_of(row) for row in rows]
 
     def move(self, job_id: str, state: JobState, **changes: object) -> JobRecord:
         """Commit one legal move of the job together with what was learnt.

@@ -50,6 +50,16 @@ def readable(job_id: str) -> Iterator[None]:
         ) from error
 
 
+def artifact_of(row: sqlite3.Row) -> ArtifactRecord:
+    """The artifact in a job's row that has one.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    with readable(row["id"]):
+        return ArtifactRecord(**json.loads(row["artifact"]))
+
+
 def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobRecord:
     """The job in a row. Without a `seal` its addresses stay closed."""
     artifact = None if row["artifact"] is None else ArtifactRecord(**json.loads(row["artifact"]))
