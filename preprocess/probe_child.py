@@ -135,6 +135,7 @@ class _Ear:
     def turn(self) -> None:
         """Begin at another place."""
         self.heard = 0
+        self._rest = array("h"), array("h")
         # One for every shape of frames: damage and joined files change the rate in mid-stream.
         self._resamplers: dict[tuple[str, str, int], AudioResampler] = {}
 
@@ -171,9 +172,15 @@ class _Ear:
         if len(channels) == 2:  # noqa: PLR2004 -- left and right
             left, right = channels
             self._both += sum(map(operator.mul, left, right))
-            for start in range(0, length - _FRAME_SAMPLES // 2, _FRAME_SAMPLES):
-                one, other = left[start : start + _FRAME_SAMPLES], right[start : start + _FRAME_SAMPLES]
-                self._pairs.append((sum(map(operator.mul, one, one)), sum(map(operator.mul, other, other))))
+            self._compare(left, right)
+
+    def _compare(self, left: array[int], right: array[int]) -> None:
+        left, right = self._rest[0] + left, self._rest[1] + right  # a codec's frame is often shorter than ours
+        whole = len(left) // _FRAME_SAMPLES * _FRAME_SAMPLES
+        for start in range(0, whole, _FRAME_SAMPLES):
+            one, other = left[start : start + _FRAME_SAMPLES], right[start : start + _FRAME_SAMPLES]
+            self._pairs.append((sum(map(operator.mul, one, one)), sum(map(operator.mul, other, other))))
+        self._rest = left[whole:], right[whole:]
 
     def sound(self) -> dict[str, object] | None:
         """What was heard, as `media.Sound` has it; None for nothing."""
