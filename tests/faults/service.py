@@ -29,6 +29,7 @@ class Service:
     folder: Path
     options: tuple[str, ...] = ("--no-transcriber",)
     port: int = 0
+    host: str = "127.0.0.1"
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -59,7 +60,7 @@ class Service:
     def start(self) -> None:
         """Start the process and wait until it listens; the first start chooses the port."""
         command = [sys.executable, "-m", "engine.devserver", "--announce", "json", "--port", str(self.port)]
-        command += ["--data", str(self.data), "--key-file", str(self._key_file), *self.options]
+        command += ["--host", self.host, "--data", str(self.data), "--key-file", str(self._key_file), *self.options]
         with (self.folder / "service.log").open("a", encoding="utf-8") as log:
             process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         self._process = process
