@@ -59,6 +59,7 @@ class ClientSettings(TypedDict, total=False):
     lanes: int | None
     request_bytes: int | None
     repeat_ambiguous: bool
+    fallback: bool
     retry_for_s: float | None
     new: bool
 
@@ -78,6 +79,7 @@ class Client:
         lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).
         request_bytes: Size of every append but the last, for servers that insist on one; by default it is measured.
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
+        fallback: Where ffmpeg fails on a recording that can be read, send the recording as it is.
         retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
         new: Make a new job even for a recording that has one.
     """
@@ -96,6 +98,7 @@ class Client:
         lanes: int | None = None,
         request_bytes: int | None = None,
         repeat_ambiguous: bool = False,
+        fallback: bool = True,
         retry_for_s: float | None = None,
         new: bool = False,
         clock: Clock | None = None,
@@ -113,7 +116,7 @@ class Client:
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
         manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes), request_bytes)
-        self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous)
+        self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._new = new

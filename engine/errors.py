@@ -88,7 +88,7 @@ class RecordingError(SpeechStreamError):
 
 
 class RecordingChanged(RecordingError):
-    """Raised when the recording is no longer the bytes whose upload was begun."""
+    """Raised when the recording, or what is encoded of it, is no longer the bytes whose upload was begun."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint, reason="Changed")

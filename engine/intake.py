@@ -77,7 +77,7 @@ class Intake:
             self.crew.emit(Warned(self.job.id, message))
             await self.growth.wait_for_end()
 
-    def begin(self) -> None:
+    async def ready(self) -> None:
         """Make the place for what comes through a pipe.
 
         Raises:

@@ -181,8 +181,9 @@ class SourceIdentity:
 class ArtifactRecord:
     """The bytes that travel, as the manifest remembers them.
 
-    While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet. `speed` is how fast a processor
-    of this machine made them, as a multiple of the one that recipes were measured on; None where that was not measured.
+    While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet. Bytes that were encoded have a
+    `generation`: those of another must not be mixed with them. `speed` is how fast a processor of this machine made
+    them, as a multiple of the one that recipes were measured on; None where that was not measured.
     """
 
     path: str
@@ -192,6 +193,7 @@ class ArtifactRecord:
     recipe: str
     is_source: bool
     growing: bool = False
+    generation: str = ""
     speed: float | None = None
 
 

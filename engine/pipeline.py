@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from . import preparing
 from .core.job import FINAL, Stage, after_upload, artifact_of, next_stage
 from .core.proof import proof_of_delivery
+from .encoding import Encoding, encodes
 from .errors import (
     InternalError,
     JobFailed,
@@ -25,9 +26,9 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Waiting, Warned
-from .intake import Source, intake_of
-from .model import JobKind, JobState, Proof
-from .revising import MAX_REVISIONS, prepare_anew, revise_upload
+from .intake import Intake, Source, intake_of
+from .model import JobKind, JobState, Proof, WireName
+from .revising import MAX_REVISIONS, farewell, prepare_anew, revise_upload
 from .runtime.artifact import ArtifactFile, is_whole
 from .runtime.live import LiveReader, LiveWriter
 from .runtime.ownership import owned
@@ -62,6 +63,7 @@ class Wishes:
     manner: Manner = field(default_factory=Manner)
     source: Source = field(default_factory=Source)
     repeat_ambiguous: bool = False
+    fallback: bool = True
     goal: JobState = JobState.COMPLETED
     creation_url: str | None = None
 
@@ -161,7 +163,9 @@ class JobRun:
         if now != job.identity:
             job = await prepare_anew(job, now, self._crew, None)
         try:
-            artifact, reason = await preparing.prepare(job, self._spool, self._emit)
+            artifact, reason = await preparing.begin(job, self._emit)
+        except preparing.Unpreparable as failure:
+            return self._send_original(job, failure)
         except RecordingError as error:
             self._revisions += error.reason in _CHANGED
             if error.reason in _CHANGED and self._revisions <= MAX_REVISIONS:
@@ -171,6 +175,25 @@ class JobRun:
                 self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             raise
         return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
+
+    def _send_original(self, job: JobRecord, failure: preparing.Unpreparable) -> JobRecord:
+        """What cannot be prepared goes as it is, unless that is not wanted."""
+        if not self._wishes.fallback:
+            raise failure.error from failure
+        self._emit(Warned(job.id, failure.reason))
+        artifact = preparing.original(job)
+        return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=failure.reason)
+
+    async def _send_original_instead(self, job: JobRecord, failure: preparing.Unpreparable) -> JobRecord:
+        """The same after bytes of what was being prepared have left: they go from the server. The job's key stays."""
+        if not self._wishes.fallback:
+            raise failure.error from failure
+        job = self._manifest.job(job.id)
+        lanes = self._manifest.lanes(job)
+        again = self._manifest.prepare_again(job.id)
+        if job.wire is WireName.TUS:
+            await farewell(lanes, self._crew, await self._base_url(job))
+        return self._send_original(again, failure)
 
     # -- uploading -------------------------------------------------------------------------------
 
@@ -182,7 +205,11 @@ class JobRun:
             return self._manifest.prepare_again(job.id)
         try:
             return await self._bring(job)
+        except preparing.Unpreparable as failure:
+            return await self._send_original_instead(job, failure)
         except RecordingError as error:
+            if error.reason in _HOPELESS and encodes(artifact):
+                self._manifest.move(job.id, JobState.FAILED, failure=error.message)
             if error.reason in _CHANGED:
                 return await self._revised(job, error)
             if error.reason == "Empty":  # a pipe that nothing came through
@@ -215,13 +242,18 @@ class JobRun:
         self._revisions += 1
         job = self._manifest.job(job.id)
         artifact = artifact_of(job)
-        if artifact.growing or job.state is not JobState.UPLOADING or self._revisions > MAX_REVISIONS:
+        sent_as_it_grows = artifact.growing and not encodes(artifact)
+        if sent_as_it_grows or job.state is not JobState.UPLOADING or self._revisions > MAX_REVISIONS:
             raise error
         await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
         if not artifact.is_source:
             preparing.require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer what it was; it is made and sent again"))
-            return self._manifest.prepare_again(job.id)
+            lanes = self._manifest.lanes(job)
+            again = self._manifest.prepare_again(job.id)
+            if job.wire is WireName.TUS:
+                await farewell(lanes, self._crew, await self._base_url(job))
+            return again
         return await revise_upload(job, replace(self._crew, emit=self._emit), await self._base_url(job))
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:
@@ -244,12 +276,17 @@ class JobRun:
         return await uploading.carry()
 
     async def _carry_growing(self, uploading: Uploading) -> str | None:
-        job, artifact = uploading.job, uploading.artifact
-        intake = intake_of(job, artifact, self._spool, self._wishes.source, self._crew)
-        intake.begin()
+        job, artifact, crew = uploading.job, uploading.artifact, replace(self._crew, emit=self._emit)
+        intake: Intake | Encoding
+        if encodes(artifact):
+            intake = Encoding(job, artifact, self._spool, crew)
+        else:
+            intake = intake_of(job, artifact, self._spool, self._wishes.source, crew)
         uploading.growth, uploading.end = intake.growth, intake.end
+        uploading.open_artifact = lambda job: intake.open() if artifact_of(job).growing else self._open(job)
         async with together() as tasks:
             tasks.start_soon(intake.run)
+            await intake.ready()
             try:
                 return await uploading.carry()
             except SpeechStreamError as error:

@@ -9,10 +9,11 @@ import shutil
 import stat
 import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio.to_thread
 
@@ -26,11 +27,11 @@ from .errors import (
     StateError,
     UserError,
 )
-from .events import Decided, Prepared, Sealed, Warned
+from .events import Decided, Prepared, Sealed, Waiting, Warned
 from .model import ArtifactRecord, SourceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import preprocess
 
@@ -44,6 +45,38 @@ AUTO: Final = "auto"
 _GROWING: Final = "growing"
 _PIPE: Final = "pipe:"
 _SPOOLED: Final = "input"
+_PARTIAL: Final = "artifact.partial"
+
+
+class Listener(Protocol):
+    """Who wants to know how far an artifact in the making has come. Called in the event loop; must not raise."""
+
+    def begun(self, generation: str, watermark_bytes: int) -> None:
+        """Its bytes can be read; so many are on the disk for good, those of an earlier run among them."""
+
+    def moved(self, done_s: float, total_s: float | None, speed: float | None, watermark_bytes: int) -> None:
+        """So many seconds of the recording are encoded, at so many times real time."""
+
+    def paused(self, reason: str) -> None:
+        """Nothing moves until a person does something about it."""
+
+
+class Unpreparable(Exception):
+    """ffmpeg fails on a recording that can be read; `error` is what to say where the original must not be sent."""
+
+    def __init__(self, message: str, error: SpeechStreamError) -> None:
+        super().__init__(message)
+        self.reason = f"as-is: preparing failed ({message.rstrip('.')}), so the original is sent"
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """A recording that was looked into, and what is to be made of it."""
+
+    info: preprocess.MediaInfo
+    decision: preprocess.Decision
+    ffmpeg: preprocess.Ffmpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,63 +258,108 @@ def _decide(job: JobRecord, info: preprocess.MediaInfo) -> preprocess.Decision:
     return preprocess.decide(info, cast("preprocess.Wish", job.wish))
 
 
-async def prepare(job: JobRecord, spool: Path, emit: Callable[[Event], None]) -> tuple[ArtifactRecord, str]:
-    """Make the job's artifact in `spool`, or take the finished one that is there. Also returns why it is so.
-
-    Where ffmpeg itself fails on a recording that can be read, the original is sent instead, and the user is told.
+async def look(job: JobRecord) -> Prospect:
+    """Look into a recording that is to be prepared. One whose artifact has been begun keeps its recipe.
 
     Raises:
-        SpeechStreamError: the recording is at fault, or the disk is full.
+        Unpreparable: ffmpeg is missing, or cannot decode it.
+        SpeechStreamError: the recording is at fault.
     """
-    source = Path(job.source)
+    import preprocess
+
+    with _told(job):
+        info = await preprocess.probe(Path(job.source), track=job.track)
+        decision = _decide(job, info)
+        if job.artifact is not None:
+            decision = preprocess.decide(info, cast("preprocess.Wish", job.artifact.recipe))
+        return Prospect(info, decision, await anyio.to_thread.run_sync(preprocess.find_ffmpeg))
+
+
+async def begin(job: JobRecord, emit: Callable[[Event], None]) -> tuple[ArtifactRecord, str]:
+    """The artifact that the job is going to have, and why it is that one. No byte of it is made yet.
+
+    Raises:
+        Unpreparable: ffmpeg is missing, or cannot decode it.
+        SpeechStreamError: the recording is at fault.
+    """
     if job.wish == AS_IS:
         reason = "as-is: as asked"
         emit(Decided(job.id, AS_IS, reason))
-        return _original(job), reason
+        return original(job), reason
+    prospect = await look(job)
+    recipe, reason = prospect.decision.recipe, prospect.decision.reason
+    emit(Decided(job.id, recipe.name, reason))
+    for warning in prospect.decision.warnings:
+        emit(Warned(job.id, warning))
+    if not recipe.options:
+        return original(job), reason
+    name = f"{Path(job.source).stem}{recipe.suffix}"
+    return ArtifactRecord(_PARTIAL, 0, recipe.media_type, name, recipe.name, is_source=False, growing=True), reason
+
+
+async def make(
+    job: JobRecord, prospect: Prospect, spool: Path, listener: Listener
+) -> tuple[ArtifactRecord, tuple[str, ...]]:
+    """Make the job's artifact in `spool`, or take the finished one that is there. Also returns what to warn of.
+
+    Raises:
+        Unpreparable: ffmpeg fails on it.
+        SpeechStreamError: the recording is at fault, or the spool cannot be written.
+    """
+    import preprocess
+
+    pace: float | None = None
+
+    def report(event: preprocess.PreparingEvent) -> None:
+        nonlocal pace
+        match event:
+            case preprocess.Begun():
+                listener.begun(event.generation, event.watermark_bytes)
+            case preprocess.Progress():
+                pace = event.speed
+                listener.moved(event.done_s, event.total_s, event.speed, event.watermark_bytes)
+            case preprocess.Paused():
+                listener.paused(f"{event.message.rstrip('.')}; {event.hint}")
+
+    with _told(job):
+        artifact = await preprocess.prepare(
+            prospect.info,
+            prospect.decision,
+            spool,
+            ffmpeg=prospect.ffmpeg,
+            report=report,
+            effort=preprocess.Effort(waits_for_room=True),
+        )
+    name = f"{Path(job.source).stem}{artifact.suffix}"
+    made = ArtifactRecord(
+        artifact.path.name,
+        artifact.size_bytes,
+        artifact.media_type,
+        name,
+        artifact.recipe,
+        is_source=False,
+        speed=preprocess.measured_speed(prospect.info, prospect.decision.recipe, pace, _cores()),
+    )
+    return made, artifact.warnings
+
+
+@contextmanager
+def _told(job: JobRecord) -> Iterator[None]:
+    """Sort what preprocess raises: where only our ffmpeg is at fault, the original may be sent."""
     import preprocess
 
     try:
-        info = await preprocess.probe(source, track=job.track)
-        decision = _decide(job, info)
-        emit(Decided(job.id, decision.recipe.name, decision.reason))
-        for warning in decision.warnings:
-            emit(Warned(job.id, warning))
-        ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
-
-        pace: float | None = None
-
-        def report(event: preprocess.PreparingEvent) -> None:
-            nonlocal pace
-            if isinstance(event, preprocess.Progress):
-                pace = event.speed
-                emit(Prepared(job.id, event.done_s, event.total_s, event.speed))
-
-        artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
+        yield
     except (preprocess.ToolError, preprocess.Unsupported) as error:
         if isinstance(error, preprocess.Unsupported) and job.wish != AUTO:
             raise translated(error) from error
-        reason = f"as-is: preparing failed ({error.message.rstrip('.')}), so the original is sent"
-        emit(Warned(job.id, reason))
-        return _original(job), reason
+        raise Unpreparable(error.message, translated(error)) from error
     except preprocess.PreprocessError as error:
         raise translated(error) from error
-    for warning in artifact.warnings:
-        emit(Warned(job.id, warning))
-    emit(Sealed(job.id, artifact.size_bytes, job.identity.size_bytes))
-    record = ArtifactRecord(
-        path=os.fspath(source) if artifact.is_source else artifact.path.name,
-        size_bytes=artifact.size_bytes,
-        media_type=artifact.media_type,
-        filename=source.name if artifact.is_source else f"{source.stem}{artifact.suffix}",
-        recipe=artifact.recipe,
-        is_source=artifact.is_source,
-        speed=preprocess.measured_speed(info, decision.recipe, pace, _cores()),
-    )
-    return record, decision.reason
 
 
 async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[Event], None]) -> ArtifactRecord:
-    """Make only the artifact, at `output`, which appears whole or not at all.
+    """Make only the artifact, at `output`, which appears whole or not at all. An interrupted one is gone on with.
 
     Raises:
         SpeechStreamError: the recording is at fault, or `output` cannot be written.
@@ -289,32 +367,27 @@ async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[E
     import preprocess
 
     spool = output.with_name(f".{output.name}.preparing")
+
+    def report(event: preprocess.PreparingEvent) -> None:
+        match event:
+            case preprocess.Progress():
+                emit(Prepared("", event.done_s, event.total_s, event.speed))
+            case preprocess.Paused():
+                emit(Waiting("", f"{event.message.rstrip('.')}; {event.hint}", None))
+
     try:
         info = await preprocess.probe(source, track=wish.track)
         decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
         emit(Decided("", decision.recipe.name, decision.reason))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
-
-        def report(event: preprocess.PreparingEvent) -> None:
-            if isinstance(event, preprocess.Progress):
-                emit(Prepared("", event.done_s, event.total_s, event.speed))
-
-        artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report)
+        effort = preprocess.Effort(waits_for_room=True)
+        artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report, effort=effort)
     except preprocess.PreprocessError as error:
-        shutil.rmtree(spool, ignore_errors=True)
+        if not isinstance(error, preprocess.ToolError):
+            shutil.rmtree(spool, ignore_errors=True)
         raise translated(error) from error
-    try:
-        if artifact.is_source:
-            spool.mkdir(mode=0o700, exist_ok=True)
-            await anyio.to_thread.run_sync(shutil.copyfile, artifact.path, spool / "copy")
-            (spool / "copy").replace(output)
-        else:
-            artifact.path.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(spool, ignore_errors=True)
-    for warning in artifact.warnings:
+    await anyio.to_thread.run_sync(_put, artifact, spool, output)
+    for warning in (*decision.warnings, *artifact.warnings):
         emit(Warned("", warning))
     emit(Sealed("", artifact.size_bytes, info.size_bytes))
     return ArtifactRecord(
@@ -322,7 +395,22 @@ async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[E
     )
 
 
-def _original(job: JobRecord) -> ArtifactRecord:
+def _put(artifact: preprocess.Artifact, spool: Path, output: Path) -> None:
+    try:
+        if artifact.is_source:
+            spool.mkdir(mode=0o700, exist_ok=True)
+            shutil.copyfile(artifact.path, spool / "copy")
+            (spool / "copy").replace(output)
+        else:
+            artifact.path.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+def original(job: JobRecord) -> ArtifactRecord:
+    """The recording itself as the artifact."""
     media_type = mimetypes.guess_type(job.source)[0] or "application/octet-stream"
     return ArtifactRecord(job.source, job.identity.size_bytes, media_type, Path(job.source).name, AS_IS, is_source=True)
 

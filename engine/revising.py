@@ -70,7 +70,7 @@ async def revise_upload(job: JobRecord, crew: Crew, base_url: str) -> JobRecord:
     more = f" and is {now.size_bytes - before.size_bytes} bytes longer" if now.size_bytes > before.size_bytes else ""
     crew.emit(Warned(job.id, f"the recording changed since {_moment(job)}{more}; of {sent} bytes sent {lost} go again"))
     if job.wire is WireName.TUS:
-        await _farewell(dropped, crew, base_url)
+        await farewell(dropped, crew, base_url)
     return revised
 
 
@@ -87,7 +87,7 @@ async def prepare_anew(job: JobRecord, now: SourceIdentity, crew: Crew, base_url
     manifest.reidentify(job.id, now)
     revised = manifest.prepare_again(job.id)
     if job.wire is WireName.TUS and base_url is not None:
-        await _farewell(lanes, crew, base_url)
+        await farewell(lanes, crew, base_url)
     return revised
 
 
@@ -107,7 +107,7 @@ async def _revision(job: JobRecord, lanes: list[Lane], now: SourceIdentity, crew
     return revise(plan, lanes, known, changed, now.size_bytes, judged_later=judged_later)
 
 
-async def _farewell(lanes: Iterable[Lane], crew: Crew, base_url: str) -> None:
+async def farewell(lanes: Iterable[Lane], crew: Crew, base_url: str) -> None:
     """Remove what is of no more use from the server, without insisting."""
     with anyio.move_on_after(_FAREWELL_S):
         for lane in lanes:

@@ -88,8 +88,8 @@ class Uploading:
             SpeechStreamError: what cannot be gone on from; all that was acknowledged is kept.
         """
         wire = await self._choose()
-        if self.growth is not None and not (isinstance(wire, TusWire) and wire.defers):
-            await self._ended()  # lanes without a length are not for this server
+        if self.growth is not None and (not _defers(wire) or self._is_still_all_here()):
+            await self._ended()
         lanes = self._planned(wire)
         refusals = 0
         while True:
@@ -117,6 +117,10 @@ class Uploading:
     @property
     def _supply(self) -> Supply:
         return self.growth or Sealed(self.artifact.size_bytes)
+
+    def _is_still_all_here(self) -> bool:
+        """Whether the artifact has ended before anything was planned: then its length can be told at once."""
+        return self.growth is not None and self.growth.ended and not self._manifest.lanes(self.job)
 
     async def _ended(self) -> None:
         if self.end is None:
@@ -291,3 +295,8 @@ class Uploading:
         if url is None:
             raise InternalError(f"job {self.job.id} has a lane without an address")
         return resolve(self.base_url, url.reveal())
+
+
+def _defers(wire: Wire) -> bool:
+    """Whether the wire takes lanes without a length."""
+    return isinstance(wire, TusWire) and wire.defers

@@ -121,11 +121,12 @@ class ParallelEncoding:
         if known is None:
             slot.segment = await anyio.to_thread.run_sync(self._segments.load, index, slot.sound)
         if known is None and slot.segment is None:
-            async with self._workers:
-                slot.segment = await self._encode(slot.piece)
-            if index != self._next:
-                made = slot.segment
-                await self._growth.with_room(lambda: self._segments.save(index, slot.sound, made))
+            async with (
+                self._workers
+            ):  # kept until it is on the disk: a kill costs no more slices than there are workers
+                slot.segment = made = await self._encode(slot.piece)
+                if index != self._next:
+                    await self._growth.with_room(lambda: self._segments.save(index, slot.sound, made))
         slot.done.set()
 
     async def _encode(self, piece: Slice) -> Segment:

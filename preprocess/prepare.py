@@ -139,6 +139,8 @@ async def prepare(
             record = await work.do()
         except Diverged:
             record = await work.once_more()
+    elif report is not None:
+        report(Begun(record.generation, record.size_bytes))
     return _artifact(spool, recipe, record, ffmpeg)
 
 
@@ -193,7 +195,7 @@ async def _prove(info: MediaInfo, making: Making, growing: Partial, filled_sampl
     if length_s <= 0:
         raise _silent(info)
     warnings = compare(info, length_s, filled_samples)
-    return Record(making, growing.size_bytes, growing.digest(), length_s, warnings)
+    return Record(making, growing.generation, growing.size_bytes, growing.digest(), length_s, warnings)
 
 
 def _limits(info: MediaInfo, recipe: Recipe) -> Limits:

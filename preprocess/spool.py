@@ -32,7 +32,7 @@ from .segments import Segments
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SCHEMA = 1
+_SCHEMA = 2
 _COPY_BYTES = 1 << 20
 
 
@@ -41,6 +41,7 @@ class Record:
     """What the sidecar says about a finished artifact."""
 
     making: Making
+    generation: str
     size_bytes: int
     digest: str
     duration_s: float | None

@@ -82,6 +82,7 @@ class Common:
     lanes: int | None = None
     request_bytes: int | None = None
     on_ambiguous: str = "stop"
+    no_fallback: bool = False
     retry_for_s: float | None = None
     new: bool = False
     json: bool = False
@@ -137,12 +138,18 @@ _TRANSFER_OPTIONS = (
 _WIRE_OPTIONS = (
     click.option("--wire", type=click.Choice(WIRES), help="How bytes travel; by default what the server offers."),
 )
+_PREPARING_OPTIONS = (
+    click.option(
+        "--no-fallback", is_flag=True, help="Fail where preparing fails, instead of sending the recording as it is."
+    ),
+)
 _NEW_OPTIONS = (click.option("--new", is_flag=True, help="Make a new job even for a recording that has one."),)
 _GROUPS: Final = {
     "service": _SERVICE_OPTIONS,
     "transfer": _TRANSFER_OPTIONS,
     "wire": _WIRE_OPTIONS,
     "new": _NEW_OPTIONS,
+    "preparing": _PREPARING_OPTIONS,
     "output": _OUTPUT_OPTIONS,
 }
 

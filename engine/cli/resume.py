@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: speechstream resume")
 @click.argument("jobs", nargs=-1, metavar="[JOB...]")
-@common("transfer", "output")
+@common("transfer", "preparing", "output")
 def resume(options: Common, jobs: tuple[str, ...]) -> None:
     """Go on with the named jobs, or with all that are not at their end, and print their results.
 

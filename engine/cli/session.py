@@ -59,6 +59,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             lanes=options.lanes,
             request_bytes=options.request_bytes,
             repeat_ambiguous=options.on_ambiguous == "retry",
+            fallback=not options.no_fallback,
             retry_for_s=options.retry_for_s,
             new=options.new,
         )

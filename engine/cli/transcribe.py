@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="What is printed and written.",
 )
 @growing_options
-@common("service", "transfer", "wire", "new", "output")
+@common("service", "transfer", "wire", "preparing", "new", "output")
 def transcribe(  # noqa: PLR0913 - click's: one argument an option
     options: Common,
     files: tuple[Path, ...],

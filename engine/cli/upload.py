@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @recipe_options
 @growing_options
-@common("service", "transfer", "wire", "new", "output")
+@common("service", "transfer", "wire", "preparing", "new", "output")
 def upload(options: Common, files: tuple[Path, ...], *, follow: bool, idle_s: float, name: str | None) -> None:
     """Upload each FILE and print its processing_id, one a line.
 

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"recordings"},
     {"progress", "pipeline", "ending", "proving"},
     {"submitting", "uploading", "revising"},
-    {"choosing", "intake", "planning"},
+    {"choosing", "encoding", "intake", "planning"},
     {"preparing", "runtime"},
     {"core", "wire"},
     {"model", "events", "faults", "redaction", "config"},
