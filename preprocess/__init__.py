@@ -1,8 +1,16 @@
-"""From a recording to the bytes worth sending: probe it, decide, prepare it.
+"""From a recording to the bytes worth sending: probe it, weigh the recipes, prepare it.
+
+    from pathlib import Path
+    from preprocess import Means, decide, find_ffmpeg, plan, prepare, probe
 
     info = await probe("meeting.mp4")
-    decision = decide(info, "auto")
-    artifact = await prepare(info, decision, spool_folder, ffmpeg=find_ffmpeg())
+    means = Means(uplink_bits_s=5e6)
+    for row in plan(info, means=means).rows:
+        print(row.recipe, row.refusal or f"{row.size_bytes} bytes, {row.total_s:.1f} s")
+    artifact = await prepare(info, decide(info, "auto", means), Path("spool"), ffmpeg=find_ffmpeg())
+
+`probe` looks into the file, in a child process. `plan` and `decide` are arithmetic on what it found: they read nothing,
+and say why they choose what they choose. `prepare` makes the artifact, and goes on where a kill has stopped it.
 
 Useful alone: this package knows nothing of uploading. Media is hostile input, so libav and ffmpeg only run
 in child processes with limits, a whitelist of formats, and no network.
