@@ -38,7 +38,12 @@ class House:
 
     @asynccontextmanager
     async def client(
-        self, *, recipe: str = "as-is", api_key: str | None = "sk-key-of-the-house", checksum: bool = False
+        self,
+        *,
+        recipe: str = "as-is",
+        track: str | None = None,
+        api_key: str | None = "sk-key-of-the-house",
+        checksum: bool = False,
     ) -> AsyncIterator[Client]:
         """One run."""
         client = Client(
@@ -46,6 +51,7 @@ class House:
             api_key=api_key,
             state_dir=self.state,
             recipe=recipe,
+            track=track,
             checksum=checksum,
             clock=self.clock,
         )
