@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .child import Answer, Limits
     from .ffmpeg_binary import Ffmpeg
     from .growth import Growth
+    from .log import Losses
     from .media import MediaInfo
     from .recipes import Recipe
 
@@ -22,10 +23,10 @@ _SYNC_S: Final = 1.0  # how much work a power cut may cost
 _SYNC_BYTES: Final = 4 << 20  # the same in bytes, for recipes faster than this
 
 
-async def encode(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, growth: Growth, limits: Limits) -> int:
+async def encode(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, growth: Growth, limits: Limits) -> Losses:
     """Encode into the growing file; what an earlier run left there is made again and compared.
 
-    Returns how many samples, at the source's rate, had to be filled with silence.
+    Returns what of the recording could not be read.
 
     Raises:
         PreprocessError: ffmpeg failed, the disk did, or other bytes came out than before.
@@ -49,7 +50,7 @@ async def encode(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, growth: Growth
     accept(info, run, answer)
     await growth.sync()
     growth.tell()
-    return run.filled_samples
+    return run.losses
 
 
 def accept(info: MediaInfo, run: FfmpegRun, answer: Answer) -> None:

@@ -22,9 +22,9 @@ FORMAT_WHITELIST = (
     "mp3,mpeg,mpegts,mxf,ogg,tta,voc,w64,wav,wv"
 )
 
-# Containers whose packets carry trustworthy time stamps. Only these get their gaps filled: on raw streams
-# the same filter doubles the length of a damaged file.
-_TIMESTAMPED = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "asf", "avi", "flv", "mxf"})
+# Formats whose packets carry trustworthy time stamps (FLAC and Ogg count samples). Only these get their gaps filled:
+# on raw streams the same filter doubles the length of a damaged file.
+_TIMESTAMPED = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "asf", "avi", "flv", "mxf", "flac", "ogg"})
 
 # Raw streams have no header that states a length; libavformat guesses one from the bit rate.
 _LENGTH_GUESSED = frozenset({"aac", "ac3", "eac3", "mp3", "amr", "mpeg"})

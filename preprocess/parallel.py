@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .ffmpeg_binary import Ffmpeg
     from .growth import Growth
+    from .log import Losses
     from .media import MediaInfo
     from .recipes import Recipe
     from .segments import Segments
@@ -80,8 +81,8 @@ class ParallelEncoding:
         self._encoded_s = 0.0
         self._began_s = time.monotonic()
 
-    async def run(self, limits: Limits) -> int:
-        """Make the artifact. Returns how many samples, at the source's rate, had to be filled with silence.
+    async def run(self, limits: Limits) -> Losses:
+        """Make the artifact. Returns what of the recording could not be read.
 
         Raises:
             PreprocessError: ffmpeg failed, the disk did, or other sound came out than in an earlier run.
@@ -106,7 +107,7 @@ class ParallelEncoding:
                 last = self._slicer.finish()
                 if last is not None:
                     await enter(last)
-        return decoder.filled_samples
+        return decoder.losses
 
     def _decode(self, progress_fd: int) -> list[str]:
         return decode_command(self._info, self._recipe, self._ffmpeg, progress_fd=progress_fd)

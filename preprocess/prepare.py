@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from .child import Limits
 from .command import essence
+from .damage import complaints
 from .encode import encode
 from .errors import NoSpace, SourceChanged, ToolCrashed, Unsupported
 from .growth import Growth
@@ -21,13 +22,14 @@ from .partial import Diverged
 from .progress import Begun
 from .recipes import RECIPES
 from .spool import Record, Spool
-from .verify import compare, measure_s
+from .verify import measure_s
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .decide import Decision
     from .ffmpeg_binary import Ffmpeg
+    from .log import Losses
     from .media import MediaInfo
     from .partial import Partial
     from .progress import Report
@@ -162,8 +164,8 @@ class _Work:
             if self.report is not None:
                 self.report(Begun(growing.generation, growing.watermark_bytes))
             growth = Growth(growing, self.info.audio_length_s, self.report, waits_for_room=self.effort.waits_for_room)
-            filled_samples = await self._fill(growth)
-            record = await _prove(self.info, self.making, growing, filled_samples)
+            losses = await self._fill(growth)
+            record = await _prove(self.info, self.making, growing, losses)
             await growth.with_room(lambda: self.spool.seal(growing, record, self.recipe.suffix))
         return record
 
@@ -176,7 +178,7 @@ class _Work:
                 f"ffmpeg makes other bytes of {self.info.path.name!r} each time.", hint="Use another ffmpeg."
             ) from error
 
-    async def _fill(self, growth: Growth) -> int:
+    async def _fill(self, growth: Growth) -> Losses:
         limits = _limits(self.info, self.recipe)
         if not self.recipe.is_sliced:
             return await encode(self.info, self.recipe, self.ffmpeg, growth, limits)
@@ -185,7 +187,7 @@ class _Work:
         return await work.run(limits)
 
 
-async def _prove(info: MediaInfo, making: Making, growing: Partial, filled_samples: int) -> Record:
+async def _prove(info: MediaInfo, making: Making, growing: Partial, losses: Losses) -> Record:
     after = await anyio.to_thread.run_sync(partial(identity, info.path))
     if after != making.source:
         raise _changed(info)
@@ -194,7 +196,7 @@ async def _prove(info: MediaInfo, making: Making, growing: Partial, filled_sampl
     length_s = await measure_s(growing.path, RECIPES[making.recipe].suffix)
     if length_s <= 0:
         raise _silent(info)
-    warnings = compare(info, length_s, filled_samples)
+    warnings = await complaints(info, length_s, losses)
     return Record(making, growing.generation, growing.size_bytes, growing.digest(), length_s, warnings)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from .child import Child
+    from .log import Losses
 
 HANG_S: Final = 60.0  # a sleeping disk wakes in 10 s; a network file system gives up after about as long
 _TICK_S: Final = 1.0
@@ -46,9 +47,9 @@ class FfmpegRun:
         self._hung = False
 
     @property
-    def filled_samples(self) -> int:
-        """Samples of silence, at the source's rate, that were put where no sound could be read."""
-        return self._log.filled_samples
+    def losses(self) -> Losses:
+        """What it could not read so far."""
+        return self._log.losses
 
     async def run(
         self, command: Callable[[int], list[str]], limits: Limits, take: Callable[[bytes], Awaitable[None]]

@@ -58,7 +58,7 @@ def test_log_keeps_what_matters() -> None:
     ):
         log.take(line)
 
-    assert log.filled_samples == 16484
+    assert log.losses.filled_samples == 16484
     assert list(log.words) == [
         "[aac @ 0x5] [error] Input buffer exhausted before END element found",
         "[info] Exiting normally, received signal 15.",
