@@ -59,7 +59,9 @@ def mix_of(stream: StreamInfo) -> Mix:
     What was heard are samples: a channel that is silent in them may come alive later. So no channel is left out,
     unless the other one holds the same.
     """
-    channels, sound = stream.channels or 1, stream.sound
+    sound = stream.sound
+    # As many as were heard: of a stream that changes on the way, the header knows one end.
+    channels = (stream.channels or 1) if sound is None else len(sound.levels_dbfs)
     if channels == 1:
         return Mix("mono", "one channel")
     if sound is None:

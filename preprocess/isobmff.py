@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 _BOXES = 10_000  # far more than any file has outside its media data; a hostile one may have millions
 _DEPTH = 8  # moov/trak/mdia/minf/stbl/stsd/enca is 7
-_PARENTS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof"})
+_PARENTS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"dinf"})
 _PROTECTION = frozenset({b"enca", b"encv", b"sinf", b"pssh"})
 _STSD_HEADER_BYTES = 8  # version, flags and entry count before the first sample entry
 _HEADER_BYTES = 8
+_DREF_BYTES = 8 + 8 + 4  # its own version and count, then size, type, version and flags of the first entry
 _LARGE_HEADER_BYTES = 16
 
 
@@ -41,11 +42,13 @@ class Boxes:
         has_index: Whether a `moov` box is there.
         is_protected: Whether a track is encrypted.
         missing_bytes: How much the last box claims beyond the end of the file.
+        is_elsewhere: Whether every track's media is said to be in other files.
     """
 
     has_index: bool
     is_protected: bool
     missing_bytes: int
+    is_elsewhere: bool = False
 
 
 def looks_like_isobmff(head: bytes) -> bool:
@@ -58,12 +61,23 @@ def read_boxes(file: BinaryIO) -> Boxes:
     size_bytes = os.fstat(file.fileno()).st_size
     has_index = is_protected = False
     last_stop = 0
+    references: list[bool] = []
     for depth, box in _walk(file, size_bytes):
         has_index = has_index or box.kind == b"moov"
         is_protected = is_protected or box.kind in _PROTECTION
+        if box.kind == b"dref":
+            references.append(_is_self_contained(file, box))
         if depth == 0:
             last_stop = box.stop
-    return Boxes(has_index, is_protected, max(0, last_stop - size_bytes))
+    is_elsewhere = bool(references) and not any(references)
+    return Boxes(has_index, is_protected, max(0, last_stop - size_bytes), is_elsewhere)
+
+
+def _is_self_contained(file: BinaryIO, dref: Box) -> bool:
+    """Whether a track's first data reference is "this file" (ISO/IEC 14496-12, 8.7.2: flag 1)."""
+    file.seek(dref.start)
+    content = file.read(_DREF_BYTES)
+    return len(content) < _DREF_BYTES or bool(content[-1] & 1)
 
 
 def _walk(file: BinaryIO, size_bytes: int) -> Iterator[tuple[int, Box]]:

@@ -13,9 +13,10 @@ import anyio
 import anyio.to_thread
 
 from .child import Answer, Limits, ask
-from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Unreadable, Unsupported
+from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Truncated, Unreadable, Unsupported
 from .media import FORMAT_WHITELIST, MediaInfo, Sound, StreamInfo
 from .source import Admitted, admit
+from .timeline import clock
 from .tracks import select, silence_warning
 
 _CHILD = Path(__file__).with_name("probe_child.py")
@@ -48,11 +49,11 @@ async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeo
         ) from error
     facts = _facts(recording, answer)
     if "error" in facts:
-        raise _refusal(recording, str(facts["error"]), str(facts["text"]))
+        raise _refusal(admitted, str(facts["error"]), str(facts["text"]))
     info = _media_info(admitted, facts)
     if track is not None and info.audio_streams:
         info = select(info, track)
-    _check_audio(info)
+    _check_audio(info, is_empty=facts["is_empty"])
     return replace(info, warnings=info.warnings + silence_warning(info))
 
 
@@ -68,9 +69,15 @@ def _facts(recording: Path, answer: Answer) -> dict[str, Any]:
     return cast("dict[str, Any]", facts)
 
 
-def _refusal(recording: Path, kind: str, text: str) -> NotMedia | Unreadable:
+def _refusal(admitted: Admitted, kind: str, text: str) -> NotMedia | Unreadable | Truncated:
+    recording = admitted.path
     if kind in {"PermissionError", "OSError", "FileNotFoundError"}:
         return Unreadable(f"{recording.name!r} cannot be read: {text}.", hint="Check the file and its disk.")
+    if admitted.is_blank:
+        raise Truncated(
+            f"{recording.name!r} begins with zeros: its room on the disk was reserved, but nothing was written there.",
+            hint="Copy it again from the recorder; a recovery program may find the sound elsewhere on its card.",
+        )
     return NotMedia(
         f"{recording.name!r} is not an audio or video file of a known kind.",
         hint="Play it to check that it is the right file; if it plays, convert it to WAV or MP4.",
@@ -86,8 +93,22 @@ def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
         start_s=facts["start_s"],
         bit_rate=facts["bit_rate"],
         streams=tuple(map(_stream_info, facts["streams"])),
-        warnings=admitted.warnings,
+        warnings=_cut_warning(admitted, facts["duration_s"]),
     )
+
+
+def _cut_warning(admitted: Admitted, duration_s: float | None) -> tuple[str, ...]:
+    """What the file's own header or its end says is missing, with the time that much sound takes."""
+    name = admitted.path.name
+    if admitted.lacks_end:
+        return (f"{name!r} does not end as it should: the copy may be incomplete.",)
+    if admitted.missing_bytes == 0:
+        return ()
+    says = f"{name!r} is {admitted.missing_bytes:,} bytes shorter than its header says"
+    if admitted.length_is_of_whole or duration_s is None:
+        return (f"{says}: the copy is incomplete.",)
+    missing_s = duration_s * admitted.missing_bytes / admitted.size_bytes
+    return (f"{says}: the copy is incomplete, about {missing_s:.1f} s are missing after {clock(duration_s)}.",)
 
 
 def _stream_info(facts: dict[str, Any]) -> StreamInfo:
@@ -96,10 +117,14 @@ def _stream_info(facts: dict[str, Any]) -> StreamInfo:
     return StreamInfo(**facts | {"sound": sound})
 
 
-def _check_audio(info: MediaInfo) -> None:
+def _check_audio(info: MediaInfo, *, is_empty: bool) -> None:
     if info.audio_streams and info.audio.sound is not None:
         return
     name = info.path.name
+    if is_empty:
+        raise NoAudio(
+            f"{name!r} has an audio track with no sound in it.", hint="Was the recording stopped before it began?"
+        )
     if info.audio_streams or any(stream.kind == "audio" for stream in info.streams):
         raise Unsupported(
             f"{name!r} has an audio track, but nothing in it can be decoded.",

@@ -1,9 +1,9 @@
 """Look into a media file with libav, in a process that may crash or hang without harm.
 
-Run as a script, `probe_child.py look|measure <path> <demuxers>`; answers with one JSON object. It imports
-nothing of this package, so that only the standard library and PyAV are loaded. The answer is
-`{"format", "duration_s", …, "streams": […]}` for `look`, `{"end_s"}` for `measure`, and
-`{"error": <class name>, "text": <libav's words>}` where libav gives up.
+Run as a script, `probe_child.py look|measure|holes <path> <demuxers> [<stream>]`; answers with one JSON object. It
+imports nothing of this package, so that only the standard library and PyAV are loaded. The answer is
+`{"format", "duration_s", …, "streams": […]}` for `look`, `{"end_s"}` for `measure`, `{"holes", "end_s"}` for
+`holes`, and `{"error": <class name>, "text": <libav's words>}` where libav gives up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import av
 from av.audio import AudioFrame, AudioStream
 from av.audio.resampler import AudioResampler
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video import VideoStream
 
@@ -48,14 +48,19 @@ _FULL_SCALE = 32_768
 # and music, stay below 0.06 for the lesser side.
 _ALONE_RATIO = 10.0
 _FRAME_SAMPLES = _LISTEN_RATE_HZ // 20
+_HOLE_S = 0.05  # codecs and time bases of a millisecond round by less
+_MAX_HOLES = 1000
 _HEARD_RATIO = 1000.0  # a frame 30 dB below the average is a pause
 
 
 def main(arguments: list[str]) -> int:
     """Print what is known about the file; the exit status is 0 whenever there is an answer."""
-    task, path, demuxers = arguments
+    task, path, demuxers, *track = arguments
     try:
-        answer = measure(path, demuxers) if task == "measure" else look(path, demuxers)
+        if task == "holes":
+            answer = holes(path, demuxers, int(track[0]))
+        else:
+            answer = measure(path, demuxers) if task == "measure" else look(path, demuxers)
     except (FFmpegError, OSError) as error:
         answer = {"error": type(error).__name__, "text": str(error)}
     json.dump(answer, sys.stdout)
@@ -72,6 +77,7 @@ def look(path: str, demuxers: str) -> dict[str, object]:
             "start_s": _container_s(container.start_time),
             "bit_rate": container.bit_rate or None,
             "streams": [_describe(stream, container, ears.get(stream.index)) for stream in container.streams],
+            "is_empty": bool(ears) and not any(ear.packets_bytes for ear in ears.values()),
         }
 
 
@@ -106,11 +112,10 @@ def _hear(container: InputContainer, ears: dict[int, _Ear], seconds: int) -> boo
     streams = [container.streams[index] for index in ears]
     try:
         for packet in itertools.islice(container.demux(streams), seconds * _TRIAL_PACKETS_PER_S * len(ears)):
-            ears[packet.stream.index].count(packet)
-            with contextlib.suppress(InvalidDataError):
-                for frame in packet.decode():
-                    if isinstance(frame, AudioFrame):
-                        ears[packet.stream.index].take(frame)
+            ear = ears[packet.stream.index]
+            ear.count(packet)
+            for frame in _frames(packet):
+                ear.take(frame)
             heard = [ear.heard for ear in ears.values()]
             if min(heard) >= wanted or max(heard) >= 2 * wanted:  # a track with holes must not make us read on
                 break
@@ -120,53 +125,76 @@ def _hear(container: InputContainer, ears: dict[int, _Ear], seconds: int) -> boo
 
 
 class _Ear:
-    """Power of each channel of a track in what was listened to, and how the first two go together."""
+    """Listens to one track."""
 
     def __init__(self) -> None:
-        self.samples = 0
         self.heard = 0
-        self._channels: list[int] = []
-        self._is_laid_out = True
-        self._packets_bytes = 0
+        self.packets_bytes = 0
         self._packets_s = 0.0
-        self._both = 0
-        self._pairs: list[tuple[int, int]] = []
+        # By the number of channels, which damage and joined files change in mid-stream.
+        self._tallies: dict[int, _Tally] = {}
+
+    @property
+    def samples(self) -> int:
+        """How much was heard, at the rate of listening."""
+        return sum(tally.samples for tally in self._tallies.values())
 
     def turn(self) -> None:
         """Begin at another place."""
         self.heard = 0
-        self._rest = array("h"), array("h")
-        # One for every shape of frames: damage and joined files change the rate in mid-stream.
+        for tally in self._tallies.values():
+            tally.turn()
+        # One for every shape of frames, for the same reason.
         self._resamplers: dict[tuple[str, str, int], AudioResampler] = {}
 
     def count(self, packet: Packet[Stream]) -> None:
         """Note how much of the file a packet takes."""
-        self._packets_bytes += packet.size
+        self.packets_bytes += packet.size
         self._packets_s += float((packet.duration or 0) * (packet.time_base or 0))
 
     def bit_rate(self) -> int | None:
         """Bits per second of the track, where its container does not say: Matroska never does."""
-        return round(8 * self._packets_bytes / self._packets_s) if self._packets_s else None
+        return round(8 * self.packets_bytes / self._packets_s) if self._packets_s else None
 
     def take(self, frame: AudioFrame) -> None:
         """Listen to a frame."""
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape not in self._resamplers:
             self._resamplers[shape] = AudioResampler(format="s16", layout=frame.layout, rate=_LISTEN_RATE_HZ)
-        self._is_laid_out &= all(channel.name != "NONE" for channel in frame.layout.channels)
+        count = len(frame.layout.channels)
+        tally = self._tallies.setdefault(count, _Tally(count))
+        tally.is_laid_out &= all(channel.name != "NONE" for channel in frame.layout.channels)
         for calm in self._resamplers[shape].resample(frame):
             # Interleaved: PyAV counts the planes of more than eight channels wrongly, and reads beyond them.
-            count = len(frame.layout.channels)
             sound = array("h", bytes(calm.planes[0])[: calm.samples * count * 2])
-            self._add([sound[channel::count] for channel in range(count)])
+            tally.add([sound[channel::count] for channel in range(count)])
+            self.heard += calm.samples
 
-    def _add(self, channels: list[array[int]]) -> None:
-        if len(channels) != len(self._channels):  # also where the number changes on the way: the new ones count
-            self._channels, self._pairs = [0] * len(channels), []
-            self.samples = self._both = 0
+    def sound(self) -> dict[str, object] | None:
+        """What was heard, as `media.Sound` has it; None for nothing."""
+        # A single sample is too short to be resampled, and still a recording.
+        return max(self._tallies.values(), key=lambda tally: tally.samples).sound() if self._tallies else None
+
+
+class _Tally:
+    """Power of each channel in what was listened to, and how the first two go together."""
+
+    def __init__(self, count: int) -> None:
+        self.samples = 0
+        self.is_laid_out = True
+        self._channels = [0] * count
+        self._both = 0
+        self._pairs: list[tuple[int, int]] = []
+        self.turn()
+
+    def turn(self) -> None:
+        """Begin at another place."""
+        self._rest = array("h"), array("h")
+
+    def add(self, channels: list[array[int]]) -> None:
+        """Count in a piece of sound, channel by channel."""
         length = len(channels[0])
         self.samples += length
-        self.heard += length
         for number, sound in enumerate(channels):
             self._channels[number] += sum(map(operator.mul, sound, sound))
         if len(channels) == 2:  # noqa: PLR2004 -- left and right
@@ -182,17 +210,15 @@ class _Ear:
             self._pairs.append((sum(map(operator.mul, one, one)), sum(map(operator.mul, other, other))))
         self._rest = left[whole:], right[whole:]
 
-    def sound(self) -> dict[str, object] | None:
-        """What was heard, as `media.Sound` has it; None for nothing."""
-        if not self.samples:
-            return None
+    def sound(self) -> dict[str, object]:
+        """What was heard, as `media.Sound` has it."""
         left_alone, right_alone = self._alone()
         return {
-            "levels_dbfs": [_dbfs(power / self.samples) for power in self._channels],
+            "levels_dbfs": [_dbfs(power / max(1, self.samples)) for power in self._channels],
             "correlation": self._correlation(),
             "left_alone": left_alone,
             "right_alone": right_alone,
-            "is_laid_out": self._is_laid_out,
+            "is_laid_out": self.is_laid_out,
         }
 
     def _correlation(self) -> float:
@@ -220,6 +246,31 @@ def measure(path: str, demuxers: str) -> dict[str, object]:
         audio = container.streams.audio[0]
         ends = (packet.pts + (packet.duration or 0) for packet in container.demux(audio) if packet.pts is not None)
         return {"end_s": _stream_s(audio, max(ends, default=0)) or 0.0}
+
+
+def holes(path: str, demuxers: str, index: int) -> dict[str, object]:
+    """Decode one audio track and find where its sound stops and goes on later, in seconds from the start."""
+    found: list[tuple[float, float]] = []
+    end_s = 0.0
+    with _open(path, demuxers) as container:
+        start_s = (container.start_time or 0) / av.time_base
+        with contextlib.suppress(FFmpegError):
+            for packet in container.demux(container.streams[index]):
+                for frame in _frames(packet):
+                    if frame.pts is None or frame.time_base is None or not frame.sample_rate:
+                        continue
+                    at_s = float(frame.pts * frame.time_base) - start_s
+                    if at_s - end_s > _HOLE_S and len(found) < _MAX_HOLES and end_s > 0:
+                        found.append((end_s, at_s))
+                    end_s = max(end_s, at_s + frame.samples / frame.sample_rate)
+    return {"holes": found, "end_s": end_s}
+
+
+def _frames(packet: Packet[Stream]) -> list[AudioFrame]:
+    try:
+        return [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
+    except FFmpegError:
+        return []  # this packet is broken; the next one may not be
 
 
 def _open(path: str, demuxers: str) -> InputContainer:

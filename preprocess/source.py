@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from .endings import has_last_page, mp3_missing_bytes
 from .errors import (
     Empty,
     Encrypted,
+    NoAudio,
     NotFound,
     NotMedia,
     NotRegular,
@@ -23,7 +25,9 @@ from .isobmff import looks_like_isobmff, read_boxes
 
 _HEAD_BYTES = 4096
 _RIFF_UNKNOWN = 0xFFFF_FFFF
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+# Also as it looks after somebody has made a path of it, and that absolute.
+_URL = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -52,12 +56,20 @@ class Admitted:
     Attributes:
         path: Its absolute path.
         size_bytes: Its size.
-        warnings: What its first bytes tell against it.
+        missing_bytes: How much more its own header says there should be.
+        length_is_of_whole: Whether libav tells the length that was to be, not that of what is there.
+        lacks_end: Whether the mark is not there with which its format ends.
+        is_blank: Whether it begins with zeros.
+        ignores_sizes: Whether the sizes in its header cannot be right, as they are too small to count it.
     """
 
     path: Path
     size_bytes: int
-    warnings: tuple[str, ...]
+    missing_bytes: int = 0
+    length_is_of_whole: bool = False
+    lacks_end: bool = False
+    is_blank: bool = False
+    ignores_sizes: bool = False
 
 
 def admit(name: str) -> Admitted:
@@ -68,16 +80,12 @@ def admit(name: str) -> Admitted:
     Raises:
         RecordingError: It is not; the subclass says why.
     """
-    if _URL.match(name) and not os.path.lexists(name):
-        raise NotFound(f"{name!r} is an address, not a file.", hint="Download the recording and name the file.")
     path = Path(name).absolute()
     with open_regular(path) as file:
         try:
-            size_bytes = os.fstat(file.fileno()).st_size
-            missing_bytes = _check_content(path, file)
+            return _look(path, file)
         except OSError as error:
             raise refused(path, error) from error
-    return Admitted(path, size_bytes, _cut_warning(path, missing_bytes))
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -126,22 +134,38 @@ def _not_found(path: Path) -> NotFound:
             f"{path.name!r} is a link to {os.readlink(path)!r}, which does not exist.",  # noqa: PTH115 -- as written
             hint="Is the disk it points to connected?",
         )
+    address = _URL.search(str(path))
+    if address:
+        return NotFound(
+            f"'{address[1]}://{address[2]}' is an address, not a file.",
+            hint="Download the recording and name the file.",
+        )
     return NotFound(f"{str(path)!r} does not exist.", hint="Check the name and the folder.")
 
 
-def _check_content(path: Path, file: BinaryIO) -> int:
-    """Refuse what is not media; return how many bytes the file's own header says are missing."""
+def _look(path: Path, file: BinaryIO) -> Admitted:
+    """Refuse what is not media; find what the file's own header and end say is missing."""
+    size_bytes = os.fstat(file.fileno()).st_size
     head = file.read(_HEAD_BYTES)
     for signature, what in _SIGNATURES:
         if signature.match(head):
             raise NotMedia(f"{path.name!r} is {what}.", hint="Name the audio or video file itself.")
     if looks_like_isobmff(head):
-        return _check_boxes(path, file)
+        return Admitted(path, size_bytes, _check_boxes(path, file), length_is_of_whole=True)
+    if head.startswith(b"OggS"):
+        return Admitted(path, size_bytes, lacks_end=not has_last_page(file, size_bytes))
     if head.startswith(b"RIFF"):
-        # Recorders that were stopped, and pipes, leave the size at 0 or at its largest value.
-        claimed = int.from_bytes(head[4:8], "little")
-        return 0 if claimed == _RIFF_UNKNOWN else max(0, claimed + 8 - os.fstat(file.fileno()).st_size)
-    return 0
+        ignores_sizes = size_bytes > _RIFF_UNKNOWN and head[8:12] == b"WAVE"
+        return Admitted(path, size_bytes, _riff_missing_bytes(head, size_bytes), ignores_sizes=ignores_sizes)
+    if head[:3] == b"ID3" or head[:1] == b"\xff":
+        return Admitted(path, size_bytes, mp3_missing_bytes(file, size_bytes), length_is_of_whole=True)
+    return Admitted(path, size_bytes, is_blank=not any(head))
+
+
+def _riff_missing_bytes(head: bytes, size_bytes: int) -> int:
+    # Recorders that were stopped, and pipes, leave the size at 0 or at its largest value.
+    claimed = int.from_bytes(head[4:8], "little")
+    return 0 if claimed == _RIFF_UNKNOWN else max(0, claimed + 8 - size_bytes)
 
 
 def _check_boxes(path: Path, file: BinaryIO) -> int:
@@ -151,15 +175,14 @@ def _check_boxes(path: Path, file: BinaryIO) -> int:
             f"{path.name!r} is protected by DRM and cannot be decoded.",
             hint="Export it without protection from the program that made it.",
         )
+    if boxes.is_elsewhere:
+        raise NoAudio(
+            f"{path.name!r} holds no sound itself: it refers to other files.",
+            hint="Export it as a self-contained movie, or name the file that it refers to.",
+        )
     if not boxes.has_index:
         raise Truncated(
             f"{path.name!r} has no index (moov): it was not finalised or the copy is incomplete.",
             hint="Copy it again from the recorder; if it is the same there, a repair tool such as untrunc may help.",
         )
     return boxes.missing_bytes
-
-
-def _cut_warning(path: Path, missing_bytes: int) -> tuple[str, ...]:
-    if missing_bytes == 0:
-        return ()
-    return (f"{path.name!r} is {missing_bytes:,} bytes shorter than its header says: the copy is incomplete.",)

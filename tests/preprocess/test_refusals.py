@@ -47,7 +47,7 @@ def write(path: Path, content: bytes) -> Path:
         ("text.mp4", b"dear diary\n" * 500, NotMedia, "not an audio or video file"),
         ("noise.mp4", NOISE, NotMedia, "not an audio or video file"),
         ("noise.wav", NOISE, NotMedia, "not an audio or video file"),
-        ("zeros.mp4", bytes(100_000), NotMedia, "not an audio or video file"),
+        ("zeros.mp4", bytes(100_000), Truncated, "begins with zeros"),
         ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/a.ts\n", NotMedia, "a playlist"),
         ("script.mp4", b"ffconcat version 1.0\nfile secret.wav\n", NotMedia, "a playlist"),
         ("dash.mp4", b'<?xml version="1.0"?>\n<MPD xmlns="x"/>', NotMedia, "a playlist"),
