@@ -379,6 +379,8 @@ async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[E
         info = await preprocess.probe(source, track=wish.track)
         decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
         emit(Decided("", decision.recipe.name, decision.reason))
+        for warning in decision.warnings:
+            emit(Warned("", warning))
         ffmpeg = await anyio.to_thread.run_sync(preprocess.find_ffmpeg)
         effort = preprocess.Effort(waits_for_room=True)
         artifact = await preprocess.prepare(info, decision, spool, ffmpeg=ffmpeg, report=report, effort=effort)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from ..errors import ExitCode, OutputError, SpeechStreamError, UserError
+from ..errors import ExitCode, OutputError, RecordingError, SpeechStreamError, UserError
 from ..redaction import scrub
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def tell_error(error: SpeechStreamError, about: str | None = None) -> None:
     """Write an error to stderr: a sentence and a hint, or one JSON object."""
     if as_json():
         fields: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "about": about}
+        fields["reason"] = error.reason if isinstance(error, RecordingError) else None
         _to_stderr(scrub(json.dumps({name: value for name, value in fields.items() if value is not None})))
         return
     tell(f"{about}: {error.message}" if about else error.message, hint=error.hint, label="error")
