@@ -1,11 +1,13 @@
 """Bars for a person at a terminal: one for preparing, one for uploading. The only importer of tqdm.
 
 The upload bar moves by acknowledged bytes alone and starts where a resumed job stands, so that its rate and its
-time left come from what really arrived in this run. It never goes back.
+time left come from what really arrived in this run. It never goes back. While a recording is still being encoded the
+two are one bar: of what there will be to send, with the time left of the longer of the two.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +27,8 @@ from ..events import (
     Waiting,
 )
 from ..redaction import scrub
-from .sentences import printable, sentence, size, waiting
+from .outlook import Outlook
+from .sentences import duration, printable, sentence, size, waiting
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -34,16 +37,21 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH: Final = 24
 _PERCENT_AND_RATE: Final = "{desc}: {whole:3d}%|{bar}{r_bar}"
+_NO_END: Final = "{desc}: {n_fmt}B sent{postfix}"
+_BOTH: Final = "{desc}: {whole:3d}%|{bar}| {n_fmt} of about {total_fmt}B sent{postfix}"
 _SMOOTHING: Final = 0.2  # about the last ten acknowledgements: steady enough to read, quick enough to notice
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]  # a tqdm takes no parameter when the program runs
     """A bar whose percentage is rounded down: it says 100 only when there is nothing left."""
 
+    whole = 0
+
     @property
     def format_dict(self) -> dict[str, object]:
-        """What a bar's format may name; `whole` is the percentage."""
-        return {**super().format_dict, "whole": int(100 * self.n // self.total) if self.total else 0}
+        """What a bar's format may name; `whole` is the percentage, which never goes back though a total may grow."""
+        self.whole = max(self.whole, int(100 * self.n // self.total) if self.total else 0)
+        return {**super().format_dict, "whole": self.whole}
 
 
 class Bars:
@@ -54,6 +62,7 @@ class Bars:
         self._stream = stream
         self._names: dict[str, str] = {}
         self._bars: dict[tuple[str, str], _Bar] = {}
+        self._outlooks: dict[str, Outlook] = {}
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -63,10 +72,14 @@ class Bars:
                 self._names[event.job_id] = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
                 self._say(event)
             case Prepared():
-                self._prepared(event)
+                outlook = self._outlooks.setdefault(event.job_id, Outlook())
+                outlook.take(event, time.monotonic())
+                if ("upload", event.job_id) in self._bars:
+                    self._both(event.job_id, outlook)
+                else:
+                    self._prepared(event)
             case Sealed():
-                self._end("prepare", event.job_id)
-                self._say(event)
+                self._sealed(event)
             case Uploaded():
                 self._uploaded(event)
             case Checked():
@@ -76,6 +89,7 @@ class Bars:
             case Polled():
                 self._state(event.job_id, printable(f"the service is at work ({event.status})"))
             case Submitted() | Transferred() | Completed() | Failed():
+                self._outlooks.pop(event.job_id, None)
                 self._end("prepare", event.job_id)
                 self._end("upload", event.job_id)
                 self._end("state", event.job_id)
@@ -108,7 +122,45 @@ class Bars:
             bar.set_postfix_str(f"{event.speed:.0f} times real time", refresh=False)
         bar.update(max(0.0, event.done_s - bar.n))
 
+    def _sealed(self, event: Sealed) -> None:
+        self._end("prepare", event.job_id)
+        outlook, bar = self._outlooks.pop(event.job_id, None), self._bars.get(("upload", event.job_id))
+        if outlook is not None and bar is not None:
+            bar.bar_format, bar.total = _PERCENT_AND_RATE, event.size_bytes
+            bar.set_postfix_str("", refresh=False)
+        self._say(event)
+
+    def _both(self, job_id: str, outlook: Outlook) -> None:
+        """Show preparing and uploading as one."""
+        bar = self._bars.get(("upload", job_id))
+        if bar is None:
+            self._end("prepare", job_id, leave=False)
+            bar = self._open(
+                "upload",
+                job_id,
+                desc=self._name(job_id) or "uploading",
+                total=outlook.expected_bytes,
+                initial=outlook.acked_bytes,
+                unit_scale=True,
+                smoothing=_SMOOTHING,
+                bar_format=_NO_END,
+            )
+        elif outlook.acked_bytes > bar.n:
+            self._end("state", job_id)
+        bar.total = outlook.expected_bytes
+        bar.bar_format = _BOTH if outlook.prepared_share else _NO_END
+        left = "" if outlook.left_s is None else f", {duration(outlook.left_s)} left"
+        prepared = f"{int(100 * outlook.prepared_share)} % prepared{left}" if outlook.prepared_share else ""
+        bar.set_postfix_str(prepared, refresh=False)
+        bar.n = max(bar.n, outlook.acked_bytes)
+        bar.refresh()
+
     def _uploaded(self, event: Uploaded) -> None:
+        outlook = self._outlooks.get(event.job_id)
+        if outlook is not None:
+            outlook.take(event, time.monotonic())
+            self._both(event.job_id, outlook)
+            return
         bar = self._bars.get(("upload", event.job_id))
         if bar is None:
             bar = self._open(
@@ -160,9 +212,10 @@ class Bars:
         opened: _Bar = bar
         return opened
 
-    def _end(self, what: str, job_id: str) -> None:
+    def _end(self, what: str, job_id: str, *, leave: bool | None = None) -> None:
         bar = self._bars.pop((what, job_id), None)
         if bar is not None:
+            bar.leave = bar.leave if leave is None else leave
             bar.set_postfix_str("", refresh=False)
             bar.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.events import Checked, Opened, Polled, Prepared, Submitted, Uploaded, Waiting
+from engine.events import Checked, Opened, Polled, Prepared, Sealed, Submitted, Uploaded, Waiting
 from engine.progress.bars import Bars
 from tests.engine.world import JOB
 
@@ -79,3 +79,23 @@ def test_nothing_of_nothing(terminal: Terminal) -> None:
         bars(Uploaded(JOB.id, 0, 0))
     bars.close()
     assert "4 s of sound" in terminal.getvalue()
+
+
+def test_preparing_and_uploading_are_one_bar(terminal: Terminal, clock: FakeClock) -> None:
+    """While it is encoded the bar is of what there will be to send; it never goes back, and ends as any upload."""
+    bars = Bars(terminal)
+    bars(Opened(JOB.id, JOB.source, resumed=False))
+    bars(Prepared(JOB.id, 60.0, 600.0, speed=50.0))
+    bars(Uploaded(JOB.id, 0, 1 * MB))
+    for tenth in range(2, 10):
+        clock.now_s += 1.0
+        bars(Prepared(JOB.id, 60.0 * tenth, 600.0, speed=50.0))
+        bars(Uploaded(JOB.id, (tenth - 1) * MB, tenth * MB + 3 * MB * (tenth % 2)))
+    assert terminal.last.startswith("interview.mp4: ")
+    assert "90 % prepared" in terminal.last
+    bars(Sealed(JOB.id, 10 * MB, 100 * MB))
+    bars(Uploaded(JOB.id, 10 * MB, 10 * MB))
+    bars.close()
+    assert terminal.percents == sorted(terminal.percents)
+    assert terminal.percents[-1] == 100
+    assert "prepared: 10.0 MB to send instead of 100.0 MB" in terminal.getvalue()
