@@ -150,8 +150,9 @@ class Bars:
         bar.total = outlook.expected_bytes
         bar.bar_format = _BOTH if outlook.prepared_share else _NO_END
         left = "" if outlook.left_s is None else f", {duration(outlook.left_s)} left"
-        prepared = f"{int(100 * outlook.prepared_share)} % prepared{left}" if outlook.prepared_share else ""
-        bar.set_postfix_str(prepared, refresh=False)
+        share = outlook.prepared_share
+        prepared = f"{int(100 * share)} % prepared" if share else f"{outlook.made_s:.0f} s of sound prepared"
+        bar.set_postfix_str(prepared + left, refresh=False)
         bar.n = max(bar.n, outlook.acked_bytes)
         bar.refresh()
 

@@ -16,11 +16,12 @@ class Outlook:
 
     Attributes:
         acked_bytes: How much the server has acknowledged.
+        made_s: Seconds of the recording that are encoded.
     """
 
     acked_bytes: int = 0
+    made_s: float = 0.0
     _made_bytes: int = 0
-    _made_s: float = 0.0
     _total_s: float | None = None
     _speed: float | None = None
     _sealed_bytes: int | None = None
@@ -37,7 +38,7 @@ class Outlook:
         """How much of the recording is encoded, from 0 to 1."""
         if self.is_sealed:
             return 1.0
-        return min(1.0, self._made_s / self._total_s) if self._total_s else 0.0
+        return min(1.0, self.made_s / self._total_s) if self._total_s else 0.0
 
     @property
     def expected_bytes(self) -> int:
@@ -51,7 +52,7 @@ class Outlook:
         """Take in what was told at a moment of the monotonic clock."""
         match event:
             case Prepared():
-                self._made_s, self._total_s, self._speed = event.done_s, event.total_s, event.speed
+                self.made_s, self._total_s, self._speed = event.done_s, event.total_s, event.speed
             case Sealed():
                 self._sealed_bytes = event.size_bytes
             case Uploaded():
@@ -84,4 +85,4 @@ class Outlook:
             return 0.0
         if self._total_s is None or not self._speed:
             return None
-        return max(0.0, self._total_s - self._made_s) / self._speed
+        return max(0.0, self._total_s - self.made_s) / self._speed
