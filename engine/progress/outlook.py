@@ -22,6 +22,7 @@ class Outlook:
     acked_bytes: int = 0
     made_s: float = 0.0
     _made_bytes: int = 0
+    _made_share: float = 0.0  # when so many bytes were told: what was told since is not in them
     _total_s: float | None = None
     _speed: float | None = None
     _sealed_bytes: int | None = None
@@ -45,7 +46,7 @@ class Outlook:
         """How large the artifact will be, if the rest is like what is there; never less than that."""
         if self._sealed_bytes is not None:
             return self._sealed_bytes
-        share = self.prepared_share
+        share = self._made_share
         return max(self._made_bytes, int(self._made_bytes / share)) if share else self._made_bytes
 
     def take(self, event: Prepared | Uploaded | Sealed, now_s: float) -> None:
@@ -56,7 +57,8 @@ class Outlook:
             case Sealed():
                 self._sealed_bytes = event.size_bytes
             case Uploaded():
-                self._made_bytes = max(self._made_bytes, event.total_bytes)
+                if event.total_bytes > self._made_bytes:
+                    self._made_bytes, self._made_share = event.total_bytes, self.prepared_share
                 self.acked_bytes = max(self.acked_bytes, event.acked_bytes)
                 self._measure(now_s)
 
