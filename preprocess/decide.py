@@ -55,7 +55,8 @@ def decide(info: MediaInfo, wish: Wish, means: Means | None = None) -> Decision:
     """Choose the recipe for `info`: the wish if there is one, else what loses least and gets the words across soonest.
 
     Left to itself, a recording of which nothing needs to be encoded is sent as it is or copied, one that the link
-    carries as fast as it could be encoded is sent without loss, and all others as speech.
+    carries as fast as it could be encoded is sent without loss, and all others as speech. `high` is only taken if asked
+    for: no measurement we know of shows that a recogniser understands more of it.
 
     Raises:
         WishError: The recipe wished for cannot work on this recording; the hint names one that can.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .recipes import AS_IS, COPY, LOSSLESS, RecipeName
+from .recipes import AS_IS, COPY, LOSSLESS
 
 if TYPE_CHECKING:
     from .media import MediaInfo
@@ -24,7 +24,7 @@ _CONTAINER_SHARE = 1.02  # boxes and tables around copied packets
 _READ_BYTES_PER_S = 150_000_000  # demuxing from a cold disk; every recipe reads all of the recording
 _DECODING = {"pcm": 780.0, "flac": 520.0}
 _DECODING_LOSSY = 330.0
-_ENCODING: dict[RecipeName, float] = {"standard": 57.0, "high": 65.0, "small": 57.0, "lossless": 655.0}
+_ENCODING_OPUS, _ENCODING_FLAC = 57.0, 655.0  # Opus: at any of our rates
 _SECOND_CHANNEL = 0.3  # of the first one's work, where two people take turns: 0.24 for Opus, 0.38 for FLAC
 
 # Processor seconds per second of video: making 480p at 10 pictures a second, and decoding 30 pictures a second of so
@@ -125,7 +125,7 @@ def estimate_prepare_s(info: MediaInfo, recipe: Recipe, means: Means) -> float |
         return max(reading_s, length_s * _film_share(info, means.cores))
     decoding_s = length_s / _DECODING.get(info.audio.codec.partition("_")[0], _DECODING_LOSSY)
     work = 1 + _SECOND_CHANNEL * (int(recipe.options["ac"]) - 1)
-    encoding_s = length_s * work / _ENCODING[recipe.name]
+    encoding_s = length_s * work / (_ENCODING_FLAC if recipe.name == LOSSLESS.name else _ENCODING_OPUS)
     if recipe.is_sliced:
         return max(reading_s, decoding_s, (decoding_s + encoding_s) / means.cores)
     return max(reading_s, decoding_s, encoding_s) if means.cores > 1 else max(reading_s, decoding_s + encoding_s)

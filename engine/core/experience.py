@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 REMEMBERED: Final = 20
 """How many jobs back one has to look: those that tell nothing are passed over."""
 
-_RECENT: Final = 5  # their middle: one upload from a train, or beside a download, does not decide for the next
+_RECENT: Final = 5  # one upload from a train, or beside a download, does not decide for the next
 _LEAST_BYTES: Final = 500_000  # a smaller one is over before TCP has found the link's rate
 _LEAST_S: Final = 0.1
 
@@ -33,16 +33,17 @@ class Experience:
 
 
 def uplink_bits_s(uploads: Iterable[Tally]) -> float | None:
-    """Bits per second that the link will carry, from what uploads have cost, newest first; None where too few tell."""
+    """Bits per second that the link will carry, from what uploads have cost, newest first; None where too few tell.
+
+    The second best of the last: an upload that began slowly, or came piece by piece from an encoder, shows less than
+    the link carries, and hardly any shows more.
+    """
     telling = [one for one in uploads if one.sent_bytes >= _LEAST_BYTES and one.sending_s >= _LEAST_S]
-    return _usual(8 * one.sent_bytes / one.sending_s for one in telling)
+    rates = sorted(8 * one.sent_bytes / one.sending_s for one in telling[:_RECENT])
+    return rates[-2] if len(rates) > 1 else next(iter(rates), None)
 
 
 def speed(artifacts: Iterable[float | None]) -> float | None:
     """How fast this machine will prepare, from how fast it has, newest first; None where nothing was measured."""
-    return _usual(one for one in artifacts if one)
-
-
-def _usual(figures: Iterable[float]) -> float | None:
-    recent = list(figures)[:_RECENT]
+    recent = [one for one in artifacts if one][:_RECENT]
     return median(recent) if recent else None

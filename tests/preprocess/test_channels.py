@@ -61,6 +61,13 @@ def test_what_was_not_heard_is_mixed_as_usual() -> None:
     assert mix_of(StreamInfo(0, "audio", "aac", 48_000, 2)) == Mix("mono", "nothing is known of the channels")
 
 
+def test_channels_whose_number_changes_are_mixed_as_they_were_heard() -> None:
+    """Joined streams may begin with two channels and go on with one, whatever the header says."""
+    stream = StreamInfo(0, "audio", "aac", 48_000, 2, sound=Sound((-20.0,)))
+
+    assert mix_of(stream) == Mix("mono", "one channel")
+
+
 def test_dead_tracks_of_a_recorder_cost_no_loudness() -> None:
     """Of eight inputs with one microphone, that one is not divided by eight; the others are still mixed in."""
     stream = heard(-90.0, -20.0, *[None] * 6, is_laid_out=False)

@@ -20,11 +20,19 @@ def test_nothing_is_known_without_uploads() -> None:
 
 
 def test_the_last_uploads_count() -> None:
-    """A link that has become faster is believed after three uploads; what was long ago does not count."""
-    slow, fast = [upload(10, 2)] * 20, [upload(10, 50)] * 3
+    """A link that has become faster is believed after two uploads, a slower one after four."""
+    slow, fast = [upload(10, 2)] * 20, [upload(10, 50)] * 20
 
     assert uplink_bits_s(slow) == pytest.approx(2e6)
-    assert uplink_bits_s(fast + slow) == pytest.approx(50e6)
+    assert uplink_bits_s(fast[:1] + slow) == pytest.approx(2e6)
+    assert uplink_bits_s(fast[:2] + slow) == pytest.approx(50e6)
+    assert uplink_bits_s(slow[:3] + fast) == pytest.approx(50e6)
+    assert uplink_bits_s(slow[:4] + fast) == pytest.approx(2e6)
+
+
+def test_one_upload_is_better_than_none() -> None:
+    """What little is known is taken."""
+    assert uplink_bits_s([upload(1, 3)]) == pytest.approx(3e6)
 
 
 def test_one_bad_day_does_not_decide() -> None:
