@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -15,6 +16,7 @@ from engine.model import Span
 from engine.redaction import Secret
 from engine.runtime import schema
 from engine.wire import service, single, tus
+from preprocess import MixName, Plan, Row, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +92,27 @@ def test_every_column_of_the_manifest_is_described() -> None:
 
     assert described == actual
     assert f"Format {schema.VERSION}" in (ROOT / "docs" / "manifest.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("heading", "cls"),
+    [("### The recording", Plan), ("### A track", Track), ("### A row", Row)],
+    ids=str,
+)
+def test_every_field_of_a_plan_is_described(heading: str, cls: type[Plan | Track | Row]) -> None:
+    """docs/plan.md has exactly the fields that `speechstream plan --json` answers with."""
+    described = [name.strip("`") for name, _ in list(rows("plan.md", heading))[1:]]
+
+    assert described == [field.name for field in fields(cls)]
+
+
+def test_every_mix_is_described() -> None:
+    """docs/plan.md names every way in which channels are brought together."""
+    described = [
+        name.strip("` ") for names, *_ in list(rows("plan.md", "## Channels"))[1:] for name in names.split(",")
+    ]
+
+    assert sorted(described) == sorted(get_args(MixName))
 
 
 ENDPOINT, CREATION, UPLOAD = "https://s.example/v1", "https://s.example/v1/uploads", "https://s.example/v1/uploads/u"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess import RECIPES, Means, MediaInfo, Sound, StreamInfo, decide, plan
@@ -54,6 +54,7 @@ def recordings(draw: st.DrawFn) -> MediaInfo:
     return MediaInfo(Path("/r/talk.bin"), size_bytes, format_name, duration_s, 0.0, None, sound + picture)
 
 
+@settings(deadline=None)
 @given(recordings(), MEANS, RATES_BITS_S)
 def test_a_faster_link_never_leads_to_a_greater_loss(info: MediaInfo, means: Means, faster_bits_s: float) -> None:
     """Whoever gets a better line gets at least the same quality."""
@@ -63,6 +64,7 @@ def test_a_faster_link_never_leads_to_a_greater_loss(info: MediaInfo, means: Mea
         assert not decide(info, "auto", faster).recipe.lossy
 
 
+@settings(deadline=None)
 @given(recordings(), MEANS)
 def test_quality_costs_no_time_worth_the_name(info: MediaInfo, means: Means) -> None:
     """What auto takes is sent about as soon as speech would be, whatever it is."""
@@ -73,6 +75,7 @@ def test_quality_costs_no_time_worth_the_name(info: MediaInfo, means: Means) -> 
         assert taken.upload_s <= 1.2 * speech.total_s + 1.0
 
 
+@settings(deadline=None)
 @given(recordings(), MEANS)
 def test_auto_takes_what_works_and_says_why(info: MediaInfo, means: Means) -> None:
     """The choice can be made, is none that only a person may make, and explains itself in one line."""
@@ -85,6 +88,7 @@ def test_auto_takes_what_works_and_says_why(info: MediaInfo, means: Means) -> No
     assert "\n" not in made.reason
 
 
+@settings(deadline=None)
 @given(recordings(), MEANS)
 def test_words_that_must_be_mixed_with_care_are(info: MediaInfo, means: Means) -> None:
     """Nothing that a service's own mix would lose is left to the service, and no video is sent for its sound."""
@@ -94,6 +98,7 @@ def test_words_that_must_be_mixed_with_care_are(info: MediaInfo, means: Means) -
         assert recipe.decodes_audio
 
 
+@settings(deadline=None)
 @given(recordings(), MEANS)
 def test_every_recipe_has_a_row(info: MediaInfo, means: Means) -> None:
     """A row has its figures, or the reason why it has none; the total is the longer of two that overlap."""
@@ -110,6 +115,7 @@ def test_every_recipe_has_a_row(info: MediaInfo, means: Means) -> None:
             assert (row.size_bytes, row.total_s) == (None, None)
 
 
+@settings(deadline=None)
 @given(recordings(), st.floats(0.1, 20), st.integers(1, 64))
 def test_more_hands_are_never_slower(info: MediaInfo, speed: float, cores: int) -> None:
     """A faster machine, or one with more processors, prepares no slower."""
