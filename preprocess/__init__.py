@@ -43,6 +43,7 @@ from .errors import (
 from .estimate import UNKNOWN_UPLINK_BITS_S, Means, measured_speed
 from .ffmpeg_binary import Ffmpeg, find_ffmpeg
 from .identity import SourceIdentity, identity
+from .isolation import is_isolated
 from .media import MediaInfo, Sound, StreamInfo
 from .plan import Plan, Row, Track, plan
 from .prepare import Artifact, Effort, prepare
@@ -100,6 +101,7 @@ __all__ = [
     "find_ffmpeg",
     "identity",
     "is_as_sealed",
+    "is_isolated",
     "measured_speed",
     "mix_of",
     "plan",

@@ -27,6 +27,11 @@ _LEASH = Path(__file__).with_name("leash.py")
 _TICK_S = 0.1
 _STDERR_LINES = 200  # enough for a cause and its consequences; the rest of a flood says the same again
 _STDERR_LINE_BYTES = 1000  # a line without end must not fill memory
+# What a program needs to start and to speak; keys and tokens are none of its business.
+_ENVIRONMENT = frozenset({
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"),
+})  # fmt: skip
 _ANSWER_BYTES = 4 << 20  # a child answers in kilobytes; more is a fault
 
 
@@ -38,14 +43,19 @@ class Limits:
         cpu_s: Processor seconds before it is killed.
         memory_bytes: Address space; 2 GiB was enough for every recipe.
         open_files: File descriptors.
+        wall_s: Seconds that it may take while we wait for it; what we make it wait does not count.
     """
 
     cpu_s: int
     memory_bytes: int = 2 << 30
     open_files: int = 64
+    wall_s: float = math.inf
 
     def arguments(self) -> list[str]:
-        """The limits as `leash.py` reads them; no child may write a file or dump its memory."""
+        """The limits as `leash.py` reads them; no child may write a file or dump its memory.
+
+        Not `NPROC`: it counts all processes and threads of the user, so any number is too small for somebody.
+        """
         limits = {"CPU": self.cpu_s, "NOFILE": self.open_files, "CORE": 0, "FSIZE": 0}
         if sys.platform == "linux":
             limits["AS"] = self.memory_bytes
@@ -88,6 +98,7 @@ async def leashed(
         stderr=subprocess.PIPE,
         start_new_session=True,
         pass_fds=pass_fds,
+        env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
     )
     # anyio types them as optional; they are there because both were asked for as pipes.
     output, log = cast("tuple[ByteReceiveStream, ByteReceiveStream]", (process.stdout, process.stderr))

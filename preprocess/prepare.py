@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,13 @@ _SPARE_BYTES = 64_000_000  # other programs want to go on living
 _CPU_BASE_S = 3600
 _CPU_PER_S = 4  # the slowest recipe needs less than 1 s of processor per second of recording
 _CPU_UNKNOWN_S = 24 * 3600
+
+# The last net for a file on which ffmpeg moves but never ends: three times as long as the slowest recipe needs on a
+# slow machine (x264 at half the speed of play), or as reading takes from a slow disk far away (1 MB/s).
+_LEAST_WALL_S = 120.0
+_WALL_PER_S = 3 / 0.5
+_WALL_PER_BYTE = 3 / 1e6
+
 _VIDEO_MEMORY_BYTES = 8 << 30  # decoder threads each keep a few large pictures
 
 _MEDIA_TYPES = {
@@ -202,7 +209,9 @@ async def _prove(info: MediaInfo, making: Making, growing: Partial, losses: Loss
 
 def _limits(info: MediaInfo, recipe: Recipe) -> Limits:
     cpu_s = _CPU_UNKNOWN_S if info.duration_s is None else _CPU_BASE_S + int(_CPU_PER_S * info.duration_s)
-    return Limits(cpu_s, memory_bytes=_VIDEO_MEMORY_BYTES) if recipe.keeps_video else Limits(cpu_s)
+    wall_s = max(_LEAST_WALL_S, _WALL_PER_S * (info.duration_s or 0.0), _WALL_PER_BYTE * info.size_bytes)
+    limits = Limits(cpu_s, wall_s=wall_s)
+    return replace(limits, memory_bytes=_VIDEO_MEMORY_BYTES) if recipe.keeps_video else limits
 
 
 def _make_room(spool: Spool, estimated_bytes: int) -> None:

@@ -44,7 +44,7 @@ class FfmpegRun:
         self._on_report = on_report
         self._moved = False
         self._waiting = True
-        self._hung = False
+        self._hang = ""
 
     @property
     def losses(self) -> Losses:
@@ -65,16 +65,16 @@ class FfmpegRun:
             async with leashed(command(write_fd), limits, pass_fds=(write_fd,)) as child:
                 writer.close()  # ours; from now on the end of ffmpeg is the end of its reports
                 async with together() as watched:
-                    watched.start_soon(self._watch, watched.cancel_scope)
+                    watched.start_soon(self._watch, watched.cancel_scope, limits.wall_s)
                     async with together() as tasks:
                         tasks.start_soon(drain_lines, child.log, self._log.take)
                         tasks.start_soon(self._follow, read_fd)
                         await self._pump(child, take)
                         status = await child.wait()
                     watched.cancel_scope.cancel()
-        if self._hung:
+        if self._hang:
             raise ToolHung(
-                f"ffmpeg made no progress for {HANG_S:g} s and was stopped.",
+                f"ffmpeg {self._hang} and was stopped.",
                 hint="Is the recording's disk still there? Run the same command again.",
             )
         return Answer(status, b"", tuple(self._log.words))
@@ -98,15 +98,16 @@ class FfmpegRun:
                 done_s = self.reader.done_s
                 self._on_report()
 
-    async def _watch(self, scope: anyio.CancelScope) -> None:
+    async def _watch(self, scope: anyio.CancelScope, wall_s: float) -> None:
         # Ticks instead of two readings of a clock: time in which we were stopped ourselves, by Ctrl-Z or
         # a closed lid, then counts as one tick and not as ffmpeg's silence.
-        silent_s = 0.0
-        while silent_s < HANG_S:
+        silent_s = waited_s = 0.0
+        while silent_s < HANG_S and waited_s < wall_s:
             await anyio.sleep(_TICK_S)
+            waited_s += _TICK_S * self._waiting
             silent_s = 0.0 if self._moved or not self._waiting else silent_s + _TICK_S
             self._moved = False
-        self._hung = True
+        self._hang = f"made no progress for {HANG_S:g} s" if silent_s >= HANG_S else f"was not done after {wall_s:g} s"
         scope.cancel()
 
 

@@ -90,7 +90,7 @@ def _findings(options: Common) -> Iterator[Finding]:
         yield _failed("configuration", error)
         return
     yield Finding("configuration", "ok", f"{settings.config_path}{'' if settings.config_path.exists() else ' (none)'}")
-    for name, check in (("state", _state), ("ffmpeg", _ffmpeg)):
+    for name, check in (("state", _state), ("ffmpeg", _ffmpeg), ("sandbox", _sandbox)):
         yield _guarded(name, check, settings)
     if options.local:
         yield _guarded("local service", _local, settings)
@@ -153,6 +153,17 @@ def _ffmpeg(_: Settings) -> Finding:
     except preprocess.PreprocessError as error:
         return Finding("ffmpeg", "error", error.message, error.hint)
     return Finding("ffmpeg", "ok", f"{found.version} at {found.path}")
+
+
+def _sandbox(_: Settings) -> Finding:
+    import anyio
+
+    import preprocess
+
+    rest = "write no file, see no key and end with this program"
+    if anyio.run(preprocess.is_isolated):
+        return Finding("sandbox", "ok", f"programs that read recordings reach no network, {rest}")
+    return Finding("sandbox", "ok", f"programs that read recordings {rest}; this system lets nobody leave the network")
 
 
 def _key(settings: Settings, endpoint: str) -> Finding:
