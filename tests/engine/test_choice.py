@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import preprocess
-from engine.errors import UserError
+from engine.errors import KeyRejected, UserError
 from engine.events import Decided, Warned
 from engine.model import ArtifactRecord, Tally
 from engine.runtime.manifest import Manifest
-from tests.engine.house import PATCH, House
+from tests.engine.house import PATCH, House, refusing
 from tests.engine.world import JOB
 from tests.faults.recording import write_wav
 from tests.faults.scripted import TEXT
@@ -70,19 +70,21 @@ async def test_auto_reckons_with_the_link_that_uploads_have_found(house: House) 
 
 
 async def test_a_resume_takes_the_recipe_that_was_begun_with(house: House) -> None:
-    """A link that has become worse since is no reason to encode once more."""
+    """Over a link of which nothing is known it would be another; that is no reason to encode once more."""
+    uploaded(house, mbit_s=0.3)
     write_wav(house.recording, 2_000_000, seed=1)
-    await house.stopped_by_401(PATCH, recipe="auto")
-    begun = decided(house)
+    house.service.replying = refusing(PATCH)
+    async with house.client(recipe="auto") as client:
+        job = await client.open(house.recording)
+        with pytest.raises(KeyRejected):
+            await client.transcribe(house.recording)
+    house.service.replying = lambda _: None
     with Manifest(house.state) as manifest:
-        (job,) = manifest.jobs()
         manifest.prepare_again(job.id)
-    uploaded(house, mbit_s=0.05)
     async with house.client(recipe="auto") as client:
         assert (await client.transcribe(house.recording)).text == TEXT
 
-    assert begun[0] != "standard"
-    assert decided(house) == begun * 2
+    assert decided(house) == ["standard", "standard"]
 
 
 async def test_a_track_belongs_to_the_job(house: House, bilingual: Path) -> None:

@@ -54,7 +54,15 @@ def test_what_is_not_decoded_comes_first() -> None:
     studio = replace(speech, format_name="wav", size_bytes=691_000_000)
 
     assert decide(speech, "auto", Means(20 * MBIT)).recipe.name == "as-is"
-    assert decide(studio, "auto", Means(100 * MBIT)).recipe.name == "lossless"
+    assert decide(studio, "auto", Means(200 * MBIT)).recipe.name == "lossless"
+
+
+@pytest.mark.parametrize(("size_bytes", "recipe"), [(12_400_000, "as-is"), (12_600_000, "standard")])
+def test_what_is_already_small(size_bytes: int, recipe: str) -> None:
+    """Over any link, what is at most a fifth larger than speech would be is not encoded once more."""
+    speech = replace(film(codec="mp3"), format_name="mp3", size_bytes=size_bytes, streams=film(codec="mp3").streams[1:])
+
+    assert decide(speech, "auto", Means(0.1 * MBIT)).recipe.name == recipe
 
 
 def test_the_reason_tells_what_was_weighed() -> None:

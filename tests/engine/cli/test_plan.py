@@ -113,6 +113,7 @@ def test_what_past_jobs_have_found(shell: Shell) -> None:
     assert "link: 12.0 Mbit/s\n" in known
     assert "1.5 times as fast" in known
     assert "link: 5.0 Mbit/s, assumed" in other
+    assert "link: 1000.0 Mbit/s\n" in shell.run("plan", SPOKEN, "--local").stdout
 
 
 def test_this_machine_is_near(shell: Shell) -> None:
