@@ -36,8 +36,8 @@ _ANALYZE_US = 60_000_000  # the same in time, in microseconds: audio may begin l
 # A recording this short is heard to its end; of a longer one, as much in pieces: an intro differs from the talk,
 # and in a conversation both have to come to word.
 _WHOLE_S = 30
-_PLACES = 10
-_LISTEN_S = 3
+_PLACES = 20
+_LISTEN_S = 1.5
 _LISTEN_RATE_HZ = 8_000  # enough to tell loud from silent
 _MAX_TRACKS = 64
 _TRIAL_PACKETS_PER_S = 400  # Opus has at most so many, AAC a tenth: room for damaged ones
@@ -104,14 +104,14 @@ def _is_decodable(stream: AudioStream) -> bool:
     return context is not None and bool(stream.sample_rate and stream.channels)
 
 
-def _hear(container: InputContainer, ears: dict[int, _Ear], seconds: int) -> bool:
+def _hear(container: InputContainer, ears: dict[int, _Ear], seconds: float) -> bool:
     """Listen from the current place; False only if the file cannot be read on and nothing was heard."""
     wanted = seconds * _LISTEN_RATE_HZ
     for ear in ears.values():
         ear.turn()
     streams = [container.streams[index] for index in ears]
     try:
-        for packet in itertools.islice(container.demux(streams), seconds * _TRIAL_PACKETS_PER_S * len(ears)):
+        for packet in itertools.islice(container.demux(streams), int(seconds * _TRIAL_PACKETS_PER_S) * len(ears)):
             ear = ears[packet.stream.index]
             ear.count(packet)
             for frame in _frames(packet):
