@@ -389,7 +389,7 @@ async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[E
             shutil.rmtree(spool, ignore_errors=True)
         raise translated(error) from error
     await anyio.to_thread.run_sync(_put, artifact, spool, output)
-    for warning in (*decision.warnings, *artifact.warnings):
+    for warning in artifact.warnings:
         emit(Warned("", warning))
     emit(Sealed("", artifact.size_bytes, info.size_bytes))
     return ArtifactRecord(

@@ -26,8 +26,10 @@ from .isobmff import looks_like_isobmff, read_boxes
 _HEAD_BYTES = 4096
 _RIFF_UNKNOWN = 0xFFFF_FFFF
 
-# Also as it looks after somebody has made a path of it, and that absolute.
-_URL = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
+# As it looks after somebody has made a path of it, and that absolute: one slash is left of two.
+_URL = re.compile(
+    r"(?:^|/)(https?|ftps?|sftp|s3|gs|smb|rtsp|rtmps?|srt|file):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL
+)
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
