@@ -40,7 +40,9 @@ def _reading(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, options: dict[str,
     # Imported late: it takes 30 ms and only encoding needs it.
     import ffmpeg as builder
 
-    source = builder.input(_INPUT, protocol_whitelist="file", format_whitelist=FORMAT_WHITELIST)
+    source = builder.input(
+        _INPUT, protocol_whitelist="file", format_whitelist=FORMAT_WHITELIST, **dict(info.demuxer_options)
+    )
     streams = [source[str(info.audio.index)]]
     if recipe.keeps_video and info.video is not None:
         streams.insert(0, source[str(info.video.index)])

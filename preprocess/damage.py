@@ -97,7 +97,8 @@ def assess(info: MediaInfo, length_s: float, losses: Losses) -> Damage:
 async def find_holes(info: MediaInfo) -> tuple[Hole, ...]:
     """Read the recording once more and find where its sound stops and goes on; empty if that does not work either."""
     patience_s = _LEAST_PATIENCE_S + int((info.duration_s or 0.0) / _SLOWEST)
-    command = [sys.executable, "-P", str(_CHILD), "holes", str(info.path), FORMAT_WHITELIST, str(info.audio.index)]
+    about = [str(info.audio.index), *(f"{name}={value}" for name, value in info.demuxer_options)]
+    command = [sys.executable, "-P", str(_CHILD), "holes", str(info.path), FORMAT_WHITELIST, *about]
     try:
         answer = await ask(command, Limits(cpu_s=patience_s), timeout_s=patience_s)
         facts = json.loads(answer.output)

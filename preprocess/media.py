@@ -108,6 +108,7 @@ class MediaInfo:
         bit_rate: Bits per second over the whole file.
         streams: All streams in the container's order.
         warnings: Sentences about what looks wrong but does not stop us.
+        demuxer_options: What libav must be told to read all of it, as pairs of name and value.
         chosen: Number within the container of the audio stream that was asked for; None for the default one.
     """
 
@@ -119,6 +120,7 @@ class MediaInfo:
     bit_rate: int | None
     streams: tuple[StreamInfo, ...]
     warnings: tuple[str, ...] = ()
+    demuxer_options: tuple[tuple[str, str], ...] = ()
     chosen: int | None = None
 
     @property

@@ -39,7 +39,8 @@ async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeo
     admitted = await anyio.to_thread.run_sync(admit, os.fspath(path))
     recording = admitted.path
     # -P: a file beside the script, or in the current folder, must not stand in for a module.
-    command = [sys.executable, "-P", str(_CHILD), "look", str(recording), FORMAT_WHITELIST]
+    options = [f"{name}={value}" for name, value in admitted.demuxer_options]
+    command = [sys.executable, "-P", str(_CHILD), "look", str(recording), FORMAT_WHITELIST, *options]
     try:
         answer = await ask(command, Limits(cpu_s=_CPU_S), timeout_s=timeout_s)
     except ToolHung as error:
@@ -71,7 +72,8 @@ def _facts(recording: Path, answer: Answer) -> dict[str, Any]:
 
 def _refusal(admitted: Admitted, kind: str, text: str) -> NotMedia | Unreadable | Truncated:
     recording = admitted.path
-    if kind in {"PermissionError", "OSError", "FileNotFoundError"}:
+    # libav also says "Operation not permitted", of bytes that make no sense to it.
+    if kind in {"OSError", "FileNotFoundError"} or (kind == "PermissionError" and "Permission denied" in text):
         return Unreadable(f"{recording.name!r} cannot be read: {text}.", hint="Check the file and its disk.")
     if admitted.is_blank:
         raise Truncated(
@@ -85,15 +87,22 @@ def _refusal(admitted: Admitted, kind: str, text: str) -> NotMedia | Unreadable 
 
 
 def _media_info(admitted: Admitted, facts: dict[str, Any]) -> MediaInfo:
+    streams = tuple(map(_stream_info, facts["streams"]))
+    duration_s = facts["duration_s"]
+    if admitted.demuxer_options:
+        streams = tuple(replace(stream, duration_s=None) for stream in streams)
+        bits_s = sum(stream.bit_rate or 0 for stream in streams)
+        duration_s = admitted.size_bytes * 8 / bits_s if bits_s else None
     return MediaInfo(
         path=admitted.path,
         size_bytes=admitted.size_bytes,
         format_name=facts["format"],
-        duration_s=facts["duration_s"],
+        duration_s=duration_s,
         start_s=facts["start_s"],
         bit_rate=facts["bit_rate"],
-        streams=tuple(map(_stream_info, facts["streams"])),
+        streams=streams,
         warnings=_cut_warning(admitted, facts["duration_s"]),
+        demuxer_options=admitted.demuxer_options,
     )
 
 

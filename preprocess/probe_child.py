@@ -1,7 +1,8 @@
 """Look into a media file with libav, in a process that may crash or hang without harm.
 
-Run as a script, `probe_child.py look|measure|holes <path> <demuxers> [<stream>]`; answers with one JSON object. It
-imports nothing of this package, so that only the standard library and PyAV are loaded. The answer is
+Run as a script, `probe_child.py look|measure <path> <demuxers> [<option>=<value>...]`, or `holes` with the number of a
+stream before libav's options; answers with one JSON object. It imports nothing of this package, so that only the
+standard library and PyAV are loaded. The answer is
 `{"format", "duration_s", …, "streams": […]}` for `look`, `{"end_s"}` for `measure`, `{"holes", "end_s"}` for
 `holes`, and `{"error": <class name>, "text": <libav's words>}` where libav gives up.
 """
@@ -55,21 +56,22 @@ _HEARD_RATIO = 1000.0  # a frame 30 dB below the average is a pause
 
 def main(arguments: list[str]) -> int:
     """Print what is known about the file; the exit status is 0 whenever there is an answer."""
-    task, path, demuxers, *track = arguments
+    task, path, demuxers, *rest = arguments
+    options = {"format_whitelist": demuxers} | dict(word.split("=") for word in rest if "=" in word)
     try:
         if task == "holes":
-            answer = holes(path, demuxers, int(track[0]))
+            answer = holes(path, options, int(rest[0]))
         else:
-            answer = measure(path, demuxers) if task == "measure" else look(path, demuxers)
+            answer = measure(path, options) if task == "measure" else look(path, options)
     except (FFmpegError, OSError) as error:
         answer = {"error": type(error).__name__, "text": str(error)}
     json.dump(answer, sys.stdout)
     return 0
 
 
-def look(path: str, demuxers: str) -> dict[str, object]:
+def look(path: str, options: dict[str, str]) -> dict[str, object]:
     """Open the file and describe container and streams."""
-    with _open(path, demuxers) as container:
+    with _open(path, options) as container:
         ears = _listen(container)
         return {
             "format": container.format.name,
@@ -240,19 +242,19 @@ def _dbfs(power: float) -> float | None:
     return 10 * math.log10(power / _FULL_SCALE**2) if power else None
 
 
-def measure(path: str, demuxers: str) -> dict[str, object]:
+def measure(path: str, options: dict[str, str]) -> dict[str, object]:
     """Find the end of the audio by its packets' own time stamps, without decoding them."""
-    with _open(path, demuxers) as container:
+    with _open(path, options) as container:
         audio = container.streams.audio[0]
         ends = (packet.pts + (packet.duration or 0) for packet in container.demux(audio) if packet.pts is not None)
         return {"end_s": _stream_s(audio, max(ends, default=0)) or 0.0}
 
 
-def holes(path: str, demuxers: str, index: int) -> dict[str, object]:
+def holes(path: str, options: dict[str, str], index: int) -> dict[str, object]:
     """Decode one audio track and find where its sound stops and goes on later, in seconds from the start."""
     found: list[tuple[float, float]] = []
     end_s = 0.0
-    with _open(path, demuxers) as container:
+    with _open(path, options) as container:
         start_s = (container.start_time or 0) / av.time_base
         with contextlib.suppress(FFmpegError):
             for packet in container.demux(container.streams[index]):
@@ -273,14 +275,9 @@ def _frames(packet: Packet[Stream]) -> list[AudioFrame]:
         return []  # this packet is broken; the next one may not be
 
 
-def _open(path: str, demuxers: str) -> InputContainer:
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": demuxers,
-        "probesize": str(_PROBE_BYTES),
-        "analyzeduration": str(_ANALYZE_US),
-    }
-    return av.open("file:" + path, options=options, metadata_errors="replace")
+def _open(path: str, options: dict[str, str]) -> InputContainer:
+    bounds = {"protocol_whitelist": "file", "probesize": str(_PROBE_BYTES), "analyzeduration": str(_ANALYZE_US)}
+    return av.open("file:" + path, options=options | bounds, metadata_errors="replace")
 
 
 def _container_s(time: int | None) -> float | None:

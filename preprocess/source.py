@@ -39,6 +39,10 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
+# Some recorders write on beyond 4 GB. The sizes in a WAV are then what fitted into 32 bits: libav is to read on, and
+# not to look for chunks behind what it takes for the end, which in a silent recording lasts for minutes.
+_TO_THE_END = (("ignore_length", "1"), ("seekable", "0"))
+
 _PLAYLIST = "a playlist, not a recording"
 _SIGNATURES = (
     (re.compile(rb"(\xef\xbb\xbf)?\s*#EXTM3U"), _PLAYLIST),
@@ -62,7 +66,7 @@ class Admitted:
         length_is_of_whole: Whether libav tells the length that was to be, not that of what is there.
         lacks_end: Whether the mark is not there with which its format ends.
         is_blank: Whether it begins with zeros.
-        ignores_sizes: Whether the sizes in its header cannot be right, as they are too small to count it.
+        demuxer_options: What libav must be told to read all of it, as its sizes are wrong.
     """
 
     path: Path
@@ -71,7 +75,7 @@ class Admitted:
     length_is_of_whole: bool = False
     lacks_end: bool = False
     is_blank: bool = False
-    ignores_sizes: bool = False
+    demuxer_options: tuple[tuple[str, str], ...] = ()
 
 
 def admit(name: str) -> Admitted:
@@ -157,8 +161,9 @@ def _look(path: Path, file: BinaryIO) -> Admitted:
     if head.startswith(b"OggS"):
         return Admitted(path, size_bytes, lacks_end=not has_last_page(file, size_bytes))
     if head.startswith(b"RIFF"):
-        ignores_sizes = size_bytes > _RIFF_UNKNOWN and head[8:12] == b"WAVE"
-        return Admitted(path, size_bytes, _riff_missing_bytes(head, size_bytes), ignores_sizes=ignores_sizes)
+        has_outgrown = size_bytes > _RIFF_UNKNOWN and head[8:12] == b"WAVE"
+        options = _TO_THE_END if has_outgrown else ()
+        return Admitted(path, size_bytes, _riff_missing_bytes(head, size_bytes), demuxer_options=options)
     if head[:3] == b"ID3" or head[:1] == b"\xff":
         return Admitted(path, size_bytes, mp3_missing_bytes(file, size_bytes), length_is_of_whole=True)
     return Admitted(path, size_bytes, is_blank=not any(head))
