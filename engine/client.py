@@ -9,13 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 
-from . import config, ending, pipeline, preparing
+from . import config, ending, pipeline
 from .core.job import FINAL
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened
 from .intake import DEFAULT_IDLE_S, Source
-from .model import MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
+from .model import AS_IS, AUTO, MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
@@ -201,7 +201,7 @@ class Client:
         return await self._to_receipt(job, Source(descriptor))
 
     def _require_as_is(self, what: str) -> None:
-        if self._recipe not in {preparing.AUTO, preparing.AS_IS}:
+        if self._recipe not in {AUTO, AS_IS}:
             raise UserError(
                 f"With {what} there is no recipe but as-is: preparing needs the whole recording",
                 hint="leave `--recipe` out, or upload the recording when it is finished",
@@ -239,7 +239,7 @@ class Client:
             address = given(upload_url)
         await self._authorize_delivery(url, headers)
         manner = replace(self._wishes.manner, metadata=metadata, upload_url=Secret(upload_url) if upload_url else None)
-        job = await self._open(file, JobKind.DELIVERY, address, preparing.AS_IS)
+        job = await self._open(file, JobKind.DELIVERY, address, AS_IS)
         return await self._to_delivery(job, replace(self._wishes, manner=manner, creation_url=to))
 
     async def _authorize_delivery(self, to: str, headers: tuple[tuple[str, str], ...]) -> None:

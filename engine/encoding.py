@@ -11,6 +11,7 @@ import anyio
 from . import preparing
 from .errors import RecordingChanged, RecordingError
 from .events import Prepared, Sealed, Waiting, Warned
+from .model import AS_IS
 from .runtime.artifact import ArtifactFile
 from .runtime.supply import Growth
 from .runtime.together import together
@@ -111,7 +112,7 @@ class Encoding:
 
 def encodes(artifact: ArtifactRecord) -> bool:
     """Whether the artifact is still being made by an encoder of ours."""
-    return artifact.growing and artifact.recipe != preparing.AS_IS
+    return artifact.growing and artifact.recipe != AS_IS
 
 
 def _another_generation(job: JobRecord) -> RecordingChanged:

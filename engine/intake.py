@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
-from . import preparing
 from .errors import InternalError, RecordingError
 from .events import Sealed, Warned
+from .identity import identify
 from .runtime.artifact import ArtifactFile, changed_parts
 from .runtime.growing import follow, make_spool, spool
 from .runtime.supply import Growth
@@ -65,7 +65,7 @@ class Intake:
         """Wait for the end, and commit it. What a recorder wrote into bytes that had left already goes again."""
         await self.growth.wait_for_end()
         if self.artifact.is_source:
-            identity = await preparing.identify(self.path)
+            identity = await identify(self.path)
             await self._take_back_what_changed(identity.size_bytes)
             self._seal(identity)
         return self.crew.manifest.job(self.job.id)
@@ -104,7 +104,7 @@ class Intake:
     async def _follow(self) -> int:
         while True:
             total = await follow(self.growth, self.path, self.source.idle_s, self.crew.clock)
-            if (await preparing.identify(self.path)).size_bytes == total:
+            if (await identify(self.path)).size_bytes == total:
                 return total
 
     def _seal(self, identity: SourceIdentity) -> None:

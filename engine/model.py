@@ -29,6 +29,8 @@ class Span:
         return self.stop - self.start
 
 
+AUTO: Final = "auto"
+AS_IS: Final = "as-is"  # the recipe that prepares nothing
 MAX_LANES: Final = 64
 """How many lanes an upload may have: a tus final concatenation names every one in one header."""
 

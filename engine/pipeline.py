@@ -26,6 +26,7 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Waiting, Warned
+from .identity import growing_artifact, grows, identify, is_as_sealed, require_repeatable, require_unchanged
 from .intake import Intake, Source, intake_of
 from .model import JobKind, JobState, Proof, WireName
 from .revising import MAX_REVISIONS, farewell, prepare_anew, revise_upload
@@ -156,10 +157,10 @@ class JobRun:
     async def _prepare(self, job: JobRecord) -> JobRecord:
         if job.state is JobState.NEW:
             job = self._manifest.move(job.id, JobState.PREPARING)
-        if preparing.grows(job):
-            artifact, reason = preparing.growing(job)
+        if grows(job):
+            artifact, reason = growing_artifact(job)
             return self._manifest.move(job.id, JobState.UPLOADING, artifact=artifact, decision=reason)
-        now = await preparing.identify(Path(job.source))
+        now = await identify(Path(job.source))
         if now != job.identity:
             job = await prepare_anew(job, now, self._crew, None)
         try:
@@ -200,7 +201,7 @@ class JobRun:
     async def _upload(self, job: JobRecord) -> JobRecord:
         artifact = artifact_of(job)
         if not self._is_here(artifact):
-            preparing.require_repeatable(job)
+            require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer here; it is made and sent again"))
             return self._manifest.prepare_again(job.id)
         try:
@@ -233,7 +234,7 @@ class JobRun:
         if job.kind is JobKind.DELIVERY:
             return await self._deliver(job)
         artifact = artifact_of(job)
-        if not artifact.is_source and not await preparing.is_as_sealed(job, self._spool / artifact.path):
+        if not artifact.is_source and not await is_as_sealed(job, self._spool / artifact.path):
             raise RecordingChanged(f"The prepared artifact of job {job.id} changes on its disk", hint=_BAD_DISK)
         return self._manifest.move(job.id, after_upload(job.kind))
 
@@ -247,7 +248,7 @@ class JobRun:
             raise error
         await self._crew.clock.sleep(_RELAPSE_PAUSE_S)
         if not artifact.is_source:
-            preparing.require_repeatable(job)
+            require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer what it was; it is made and sent again"))
             lanes = self._manifest.lanes(job)
             again = self._manifest.prepare_again(job.id)
@@ -272,7 +273,7 @@ class JobRun:
         if artifact.growing:
             return await self._carry_growing(uploading)
         if artifact.is_source:
-            await preparing.require_unchanged(job)
+            await require_unchanged(job)
         return await uploading.carry()
 
     async def _carry_growing(self, uploading: Uploading) -> str | None:
@@ -295,7 +296,7 @@ class JobRun:
 
     async def _deliver(self, job: JobRecord) -> JobRecord:
         """The bytes are where they were to go: nobody will submit them, so this is the end."""
-        await preparing.require_unchanged(job)  # nobody else will ever compare these bytes
+        await require_unchanged(job)  # nobody else will ever compare these bytes
         await all_digests(job, self._manifest, self._open)  # the receipt's, when the file may be gone
         now = self._crew.clock.wall()
         job = self._manifest.move(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from . import preparing
 from .core.plan import make_plan
 from .core.proof import Comparison, Verdict
 from .core.receipt import Content, Times, WrittenReceipt
 from .errors import RecordingError, UserError
+from .identity import identify, require_unchanged
 from .model import JobKind, JobState, Plan, Proof, Span
 from .runtime.artifact import digest_of_parts
 from .runtime.proving import Reading, compare, part_digests, size_of
@@ -135,7 +135,7 @@ async def _against_identity(job: JobRecord) -> Comparison:
         return Comparison(RECORDING, job.source, Verdict.GONE, then.size_bytes, None)
     if size_bytes != then.size_bytes:
         return Comparison(RECORDING, job.source, Verdict.CHANGED, then.size_bytes, size_bytes)
-    now = await preparing.identify(path)
+    now = await identify(path)
     if now.fingerprint != then.fingerprint:
         remark = "the same size, and other bytes at its head, its tail or between"
         return Comparison(RECORDING, job.source, Verdict.CHANGED, then.size_bytes, size_bytes, remark=remark)
@@ -151,11 +151,11 @@ async def _sent_content(
     missing = [index for index in range(plan.part_count) if index not in digests]
     if missing:
         if artifact.is_source:
-            await preparing.require_unchanged(job)
+            await require_unchanged(job)
         path = Path(artifact.path) if artifact.is_source else manifest.spool(job.id) / artifact.path
         digests |= await _hashed(path, plan, missing, Reading(job.id, plan.total_bytes, emit))
         if artifact.is_source:
-            await preparing.require_unchanged(job)
+            await require_unchanged(job)
     parts = tuple(digests[index] for index in range(plan.part_count))
     return Content(artifact.filename, plan.total_bytes, plan.part_size_bytes, digest_of_parts(parts), parts)
 
@@ -164,9 +164,9 @@ async def _recording_content(job: JobRecord, emit: Callable[[Event], None]) -> t
     """The recording's parts, hashed now; None and why where it is no longer what was prepared."""
     path, plan = Path(job.source), make_plan(job.identity.size_bytes)
     try:
-        await preparing.require_unchanged(job)
+        await require_unchanged(job)
         digests = await _hashed(path, plan, range(plan.part_count), Reading(job.id, plan.total_bytes, emit))
-        await preparing.require_unchanged(job)
+        await require_unchanged(job)
     except RecordingError as error:
         return None, f"the receipt cannot speak for the recording, only for what was sent: {error.message}"
     parts = tuple(digests[index] for index in range(plan.part_count))

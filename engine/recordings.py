@@ -14,7 +14,8 @@ from .core.proof import Verdict
 from .ending import discard
 from .errors import ConfigError, UserError
 from .events import Warned
-from .model import JobKind, JobRecord, JobState
+from .identity import grows, identify, identify_if_any, of_growing, of_pipe
+from .model import AS_IS, AUTO, JobKind, JobRecord, JobState
 from .planning import experience
 from .proving import verify_job
 from .redaction import remember
@@ -49,7 +50,7 @@ class Recordings:
             SpeechStreamError: the recording cannot be used, has a job with another recipe or track, or there is no key.
         """
         crew, source = self.crew, _absolute(recording)
-        job = replace(self._draft(source, await preparing.identify(source), kind, endpoint, wish), track=track)
+        job = replace(self._draft(source, await identify(source), kind, endpoint, wish), track=track)
         found, added = None if self.new else await self._found(job), False
         if found is None:
             if kind is JobKind.TRANSCRIPTION and endpoint != LOCAL:
@@ -65,7 +66,7 @@ class Recordings:
         """The job with the choice made, if it is ours: no resume makes another one because the link has changed."""
         known = experience(self.crew.manifest, job.endpoint)
         choice = await preparing.choose(Path(job.source), preparing.Wish(job.wish, job.track, known))
-        if choice is None or job.wish != preparing.AUTO:
+        if choice is None or job.wish != AUTO:
             return job
         return replace(job, chosen=choice.recipe, decision=choice.reason)
 
@@ -99,7 +100,7 @@ class Recordings:
         """
         crew = self.crew
         old = crew.manifest.unsubmitted(new)
-        if old is None or preparing.grows(old) or not _same(old, new):
+        if old is None or grows(old) or not _same(old, new):
             return None
         require_not_shorter(old, new.identity)
         if old.artifact is not None and old.artifact.is_source:
@@ -134,10 +135,10 @@ class Recordings:
             SpeechStreamError: as `job_of`.
         """
         crew, source = self.crew, _absolute(recording)
-        identity = preparing.of_growing(source)
-        job = self._draft(source, identity, JobKind.TRANSCRIPTION, endpoint, preparing.AS_IS)
+        identity = of_growing(source)
+        job = self._draft(source, identity, JobKind.TRANSCRIPTION, endpoint, AS_IS)
         if not self.new and crew.manifest.find(job) is None:
-            ended = await preparing.identify_if_any(source)
+            ended = await identify_if_any(source)
             found = None if ended is None else crew.manifest.find(replace(job, identity=ended))
             if found is not None:
                 return found, False
@@ -153,7 +154,7 @@ class Recordings:
         """
         if endpoint != LOCAL:
             await self.crew.access.base_url(endpoint)
-        job = self._draft(Path(name), preparing.of_pipe(), JobKind.TRANSCRIPTION, endpoint, preparing.AS_IS)
+        job = self._draft(Path(name), of_pipe(), JobKind.TRANSCRIPTION, endpoint, AS_IS)
         return self.crew.manifest.find_or_add(job, new=True)[0]
 
     def _draft(self, source: Path, identity: SourceIdentity, kind: JobKind, endpoint: str, wish: str) -> JobRecord:
@@ -195,7 +196,7 @@ def _made_with(job: JobRecord) -> str:
 
 
 def _same_recipe(job: JobRecord, wish: str) -> bool:
-    return wish in {preparing.AUTO, job.wish, _made_with(job)}
+    return wish in {AUTO, job.wish, _made_with(job)}
 
 
 def _same_track(job: JobRecord, track: str | None) -> bool:

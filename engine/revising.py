@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from . import preparing
 from .core.revision import Revision, revise
 from .errors import RecordingChanged
 from .events import Warned
 from .faults import Fault
+from .identity import identify
 from .model import JobKind, JobState, WireName
 from .runtime.proving import Reading, part_digests
 from .wire import tus
@@ -58,7 +58,7 @@ async def revise_upload(job: JobRecord, crew: Crew, base_url: str) -> JobRecord:
         RecordingError: it is gone, or cannot be read.
     """
     manifest, before = crew.manifest, job.identity
-    now = await preparing.identify(Path(job.source))
+    now = await identify(Path(job.source))
     require_not_shorter(job, now)
     lanes = manifest.lanes(job)
     revision = await _revision(job, lanes, now, crew)

@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
     {"submitting", "uploading", "revising"},
     {"choosing", "encoding", "intake", "planning"},
     {"preparing", "runtime"},
+    {"identity"},
     {"core", "wire"},
     {"model", "events", "faults", "redaction", "config"},
     {"errors"},
@@ -131,8 +132,9 @@ def test_a_library_has_one_door(package: str, allowed: set[str]) -> None:
 
 
 def test_the_two_packages_meet_in_one_place() -> None:
-    """Only preparing uses preprocess; doctor asks it for its ffmpeg."""
+    """Only preparing, and who a recording is, use preprocess; doctor asks it for its ffmpeg."""
     assert {name for name in importers("preprocess") if name.startswith("engine")} == {
+        "engine.identity",
         "engine.preparing",
         "engine.cli.doctor",
     }
