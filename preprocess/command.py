@@ -46,7 +46,7 @@ def _reading(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, options: dict[str,
     streams = [source[str(info.audio.index)]]
     if recipe.keeps_video and info.video is not None:
         streams.insert(0, source[str(info.video.index)])
-    node = builder.output(*streams, "pipe:1", **options).global_args(
+    node = builder.output(*streams, "pipe:1", **options | {"t": f"{info.longest_s:.0f}"}).global_args(
         *("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose"),
         *("-progress", f"pipe:{progress_fd}", "-stats_period", str(_PROGRESS_PERIOD_S)),
     )

@@ -69,6 +69,8 @@ async def complaints(info: MediaInfo, length_s: float, losses: Losses) -> tuple[
         length_s: The artifact's measured length in seconds.
         losses: What ffmpeg could not read.
     """
+    if length_s > info.longest_s - 1:
+        return (f"The recording's time stamps jump: what they put after {clock(length_s)} is left out.",)
     damage = assess(info, length_s, losses)
     if damage.missing_s > 0 or damage.silent_s > 0 or damage.is_broken:
         return describe(damage, await find_holes(info), is_exact=not info.length_is_guessed)

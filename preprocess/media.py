@@ -30,6 +30,9 @@ _TIMESTAMPED = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "asf", "av
 _LENGTH_GUESSED = frozenset({"aac", "ac3", "eac3", "mp3", "amr", "mpeg"})
 
 
+_SPARE_S = 600
+_FEWEST_BYTES_PER_S = 100  # speech at 3.2 kbit/s takes four times as much; Opus spends 50 on each second of silence
+
 _SILENCE_DBFS = -60.0  # a quiet voice across a room is near -45
 
 
@@ -184,6 +187,14 @@ class MediaInfo:
         if self.audio.duration_s is not None:
             return self.audio_offset_s + self.audio.duration_s
         return self.duration_s
+
+    @property
+    def longest_s(self) -> float:
+        """How many seconds at most are made of it: time stamps that jump would else be filled with years of silence.
+
+        Twice what it says and ten minutes, or what so many bytes can hold, as joined streams tell only of one of them.
+        """
+        return max(2 * (self.audio_length_s or 0.0) + _SPARE_S, self.size_bytes / _FEWEST_BYTES_PER_S)
 
     @property
     def length_is_guessed(self) -> bool:
