@@ -65,8 +65,9 @@ def speech(path: Path, seconds: float, *options: str) -> Path:
 def lecture(folder: Path, minutes: float) -> Path:
     """A 720p video of so many minutes with speech in AAC, as a camera writes it."""
     minute, path = folder / "minute.mp4", folder / "lecture.mp4"
-    picture = "testsrc=s=1280x720:r=25:d=60"
-    ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "ultrafast", "-crf", "28", minute)
+    picture = "testsrc2=s=1280x720:r=25:d=60,noise=alls=20:allf=t"
+    rate = ("-b:v", "1500k", "-maxrate", "1500k", "-bufsize", "3000k")
+    ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "ultrafast", *rate, minute)
     sound = speech(folder / "sound.m4a", 60 * minutes, "-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-ac", "2")
     picture_loop = ("-stream_loop", str(math.ceil(minutes)), "-i", minute)
     ffmpeg(*picture_loop, "-i", sound, "-map", "0:v", "-map", "1:a", "-c", "copy", "-t", str(60 * minutes), path)

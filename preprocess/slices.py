@@ -14,15 +14,18 @@ from typing import Final
 SAMPLE_BYTES: Final = 2  # signed 16 bit, little endian
 FRAMES_PER_S: Final = 50  # of 20 ms, the packets that Opus makes by default
 
-# Long enough that starting an encoder does not count, short enough that a kill costs seconds of work.
-NOMINAL_S: Final = 60
+# Long enough that starting an encoder (65 ms, measured) does not count, short enough that a kill costs seconds of work.
+NOMINAL_S: Final = 120
+# The first ones are shorter: there is something to send the sooner.
+FIRST_S: Final = 60
+FIRST_SLICES: Final = 4
 # A cut is heard least where the sound is quietest; a speaker breathes within a second of any point.
 _SEARCH_S: Final = 1
 # Measured on speech: after 24 packets an encoder that began late sounds as near to one that did not as two encoders
 # with other settings do to each other; fre:ac takes as many.
 OVERLAP_FRAMES: Final = 24
 # Belongs to an artifact's identity: other cuts give other bytes.
-SLICING: Final = f"{NOMINAL_S}s/{_SEARCH_S}s/{OVERLAP_FRAMES}"
+SLICING: Final = f"{FIRST_SLICES}x{FIRST_S}s/{NOMINAL_S}s/{_SEARCH_S}s/{OVERLAP_FRAMES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Slice:
 
 
 class Slicer:
-    """Takes sound in pieces of any size and gives slices of about a minute, cut where it is quiet."""
+    """Takes sound in pieces of any size and gives slices of a minute or two, cut where it is quiet."""
 
     def __init__(self, pcm: PcmFormat) -> None:
         self._pcm = pcm
@@ -81,8 +84,15 @@ class Slicer:
         self._overlap = b""
         self._index = 0
         self._first_frame = 0
-        # One search beyond the latest cut, so that no slice but a whole short recording is shorter than that.
-        self._enough_bytes = (NOMINAL_S + 2 * _SEARCH_S) * FRAMES_PER_S * pcm.frame_bytes
+
+    @property
+    def _nominal_s(self) -> int:
+        return FIRST_S if self._index < FIRST_SLICES else NOMINAL_S
+
+    @property
+    def _enough_bytes(self) -> int:
+        """One search beyond the latest cut, so that no slice but a whole short recording is shorter than that."""
+        return (self._nominal_s + 2 * _SEARCH_S) * FRAMES_PER_S * self._pcm.frame_bytes
 
     def feed(self, piece: bytes) -> list[Slice]:
         """Take more sound; returns the slices that are complete by it."""
@@ -110,7 +120,7 @@ class Slicer:
 
     def _quietest_frame(self) -> int:
         frame_bytes = self._pcm.frame_bytes
-        frames = range((NOMINAL_S - _SEARCH_S) * FRAMES_PER_S, (NOMINAL_S + _SEARCH_S) * FRAMES_PER_S)
+        frames = range((self._nominal_s - _SEARCH_S) * FRAMES_PER_S, (self._nominal_s + _SEARCH_S) * FRAMES_PER_S)
         return min(frames, key=lambda frame: _energy(self._buffer[frame * frame_bytes : (frame + 1) * frame_bytes]))
 
 

@@ -24,7 +24,6 @@ import psutil
 
 import preprocess
 from preprocess.parallel import worker_count
-from preprocess.slices import NOMINAL_S
 from tests.faults.command import PROGRAM, Command, environment
 from tests.faults.plan import Fault, Plan
 from tests.faults.proxy import FaultProxy
@@ -166,7 +165,7 @@ def run(folder: Path, minutes: float, kills: int, rate_bytes_s: float, seed: int
 def main() -> int:
     """Run one trial as the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.encoding", description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=30.0, help=f"of speech; a slice has {NOMINAL_S} s")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of speech")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--rate", type=float, default=60_000.0, help="bytes per second up the link")
     parser.add_argument("--latest", type=float, default=_LATEST_S, help="seconds after its start that a kill comes")

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from preprocess.slices import NOMINAL_S, OVERLAP_FRAMES, PcmFormat, Slice, Slicer
+from preprocess.slices import FIRST_S, FIRST_SLICES, NOMINAL_S, OVERLAP_FRAMES, PcmFormat, Slice, Slicer
 
 MONO = PcmFormat(8000, 1)
 STEREO = PcmFormat(8000, 2)
@@ -58,7 +58,7 @@ def test_pieces_do_not_matter(piece_bytes: int) -> None:
     assert sliced(sound, STEREO, piece_bytes) == sliced(sound, STEREO)
 
 
-@pytest.mark.parametrize("seconds", [0.000125, 0.02, 1, NOMINAL_S, NOMINAL_S + 2])
+@pytest.mark.parametrize("seconds", [0.000125, 0.02, 1, FIRST_S, FIRST_S + 2])
 def test_short_recordings_are_one_slice(seconds: float) -> None:
     """Up to a second beyond the latest cut there is nothing to cut."""
     (only,) = sliced(bytes(noise(seconds)))
@@ -69,10 +69,17 @@ def test_short_recordings_are_one_slice(seconds: float) -> None:
 
 def test_no_slice_is_a_scrap() -> None:
     """Just beyond that there are two, and the second is no shorter than a second."""
-    first, second = sliced(bytes(noise(NOMINAL_S + 2.01)))
+    first, second = sliced(bytes(noise(FIRST_S + 2.01)))
 
-    assert len(first.sound) >= (NOMINAL_S - 1) * MONO.rate_hz * 2
+    assert len(first.sound) >= (FIRST_S - 1) * MONO.rate_hz * 2
     assert len(second.sound) >= MONO.rate_hz * 2
+
+
+def test_later_slices_are_longer() -> None:
+    """The first few are short, so that there is something to send soon; the others cost fewer encoders."""
+    lengths_s = [len(piece.sound) / MONO.rate_hz / 2 for piece in sliced(bytes(noise(FIRST_SLICES * FIRST_S + 300)))]
+
+    assert lengths_s == pytest.approx([FIRST_S] * FIRST_SLICES + [NOMINAL_S, NOMINAL_S, 300 - 2 * NOMINAL_S], abs=6)
 
 
 def test_no_sound_no_slice() -> None:
