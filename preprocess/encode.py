@@ -10,6 +10,7 @@ from .command import encode_command
 from .diagnosis import diagnose
 from .errors import ToolCrashed
 from .run import FfmpegRun
+from .together import together
 
 if TYPE_CHECKING:
     from .child import Answer, Limits
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .recipes import Recipe
 
 _SYNC_S: Final = 1.0  # how much work a power cut may cost
-_SYNC_BYTES: Final = 4 << 20  # the same in bytes, for recipes faster than this
 
 
 async def encode(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, growth: Growth, limits: Limits) -> Losses:
@@ -31,26 +31,28 @@ async def encode(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, growth: Growth
     Raises:
         PreprocessError: ffmpeg failed, the disk did, or other bytes came out than before.
     """
-    synced_at = anyio.current_time()
-
-    async def take(chunk: bytes) -> None:
-        nonlocal synced_at
-        await growth.append(chunk)
-        behind_bytes = growth.partial.size_bytes - growth.partial.watermark_bytes
-        if behind_bytes >= _SYNC_BYTES or anyio.current_time() - synced_at >= _SYNC_S:
-            await growth.sync()
-            synced_at = anyio.current_time()
 
     def told() -> None:
         growth.done_s, growth.speed = run.reader.done_s, run.reader.speed
         growth.tell()
 
     run = FfmpegRun(told)
-    answer = await run.run(lambda fd: encode_command(info, recipe, ffmpeg, progress_fd=fd), limits, take)
+    async with together() as tasks:
+        tasks.start_soon(_keep_synced, growth)
+        answer = await run.run(lambda fd: encode_command(info, recipe, ffmpeg, progress_fd=fd), limits, growth.append)
+        tasks.cancel_scope.cancel()
     accept(info, run, answer)
     await growth.sync()
     growth.tell()
     return run.losses
+
+
+async def _keep_synced(growth: Growth) -> None:
+    """Beside the writing: a disk takes its time, and ffmpeg must not wait for it."""
+    while True:
+        await anyio.sleep(_SYNC_S)
+        with anyio.CancelScope(shield=True):
+            await growth.sync()
 
 
 def accept(info: MediaInfo, run: FfmpegRun, answer: Answer) -> None:

@@ -107,11 +107,12 @@ class Partial:
             NoSpace: The disk is full.
             OutputDenied: It fails.
         """
-        if self.size_bytes <= self.watermark_bytes:
+        size_bytes = self.size_bytes  # before the sync: more may be appended meanwhile
+        if size_bytes <= self.watermark_bytes:
             return
         with told(self.path):
             os.fsync(self._fd)
-            self._journal.add(note or Note(self.size_bytes))
+            self._journal.add(note or Note(size_bytes))
 
     def digest(self) -> str:
         """xxh3-128 of everything appended, in hex."""

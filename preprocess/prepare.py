@@ -200,7 +200,7 @@ async def _prove(info: MediaInfo, making: Making, growing: Partial, losses: Loss
         raise _changed(info)
     if growing.size_bytes == 0:
         raise _silent(info)
-    length_s = await measure_s(growing.path, RECIPES[making.recipe].suffix)
+    length_s = await anyio.to_thread.run_sync(measure_s, growing.path, RECIPES[making.recipe].suffix)
     if length_s <= 0:
         raise _silent(info)
     warnings = await complaints(info, length_s, losses)

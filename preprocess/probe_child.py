@@ -1,10 +1,9 @@
 """Look into a media file with libav, in a process that may crash or hang without harm.
 
-Run as a script, `probe_child.py look|measure <path> <demuxers> [<option>=<value>...]`, or `holes` with the number of a
+Run as a script, `probe_child.py look <path> <demuxers> [<option>=<value>...]`, or `holes` with the number of a
 stream before libav's options; answers with one JSON object. It imports nothing of this package, so that only the
-standard library and PyAV are loaded. The answer is
-`{"format", "duration_s", …, "streams": […]}` for `look`, `{"end_s"}` for `measure`, `{"holes", "end_s"}` for
-`holes`, and `{"error": <class name>, "text": <libav's words>}` where libav gives up.
+standard library and PyAV are loaded. The answer is `{"format", "duration_s", …, "streams": […]}` for `look`,
+`{"holes", "end_s"}` for `holes`, and `{"error": <class name>, "text": <libav's words>}` where libav gives up.
 """
 
 from __future__ import annotations
@@ -59,10 +58,7 @@ def main(arguments: list[str]) -> int:
     task, path, demuxers, *rest = arguments
     options = {"format_whitelist": demuxers} | dict(word.split("=") for word in rest if "=" in word)
     try:
-        if task == "holes":
-            answer = holes(path, options, int(rest[0]))
-        else:
-            answer = measure(path, options) if task == "measure" else look(path, options)
+        answer = holes(path, options, int(rest[0])) if task == "holes" else look(path, options)
     except (FFmpegError, OSError) as error:
         answer = {"error": type(error).__name__, "text": str(error)}
     json.dump(answer, sys.stdout)
@@ -240,14 +236,6 @@ class _Tally:
 
 def _dbfs(power: float) -> float | None:
     return 10 * math.log10(power / _FULL_SCALE**2) if power else None
-
-
-def measure(path: str, options: dict[str, str]) -> dict[str, object]:
-    """Find the end of the audio by its packets' own time stamps, without decoding them."""
-    with _open(path, options) as container:
-        audio = container.streams.audio[0]
-        ends = (packet.pts + (packet.duration or 0) for packet in container.demux(audio) if packet.pts is not None)
-        return {"end_s": _stream_s(audio, max(ends, default=0)) or 0.0}
 
 
 def holes(path: str, options: dict[str, str], index: int) -> dict[str, object]:
