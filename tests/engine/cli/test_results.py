@@ -118,7 +118,7 @@ def test_prepare_takes_a_name_that_is_no_text(shell: Shell, tmp_path: Path) -> N
     name = os.fsdecode(b"bad\xff.wav")
     (tmp_path / name).write_bytes(SPOKEN.read_bytes())
 
-    done = shell.run("prepare", "-o", "out.ogg", "--", name)
+    done = shell.run("prepare", "--recipe", "standard", "-o", "out.ogg", "--", name)
 
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out.ogg'}\n")
     assert (tmp_path / "out.ogg").read_bytes().startswith(b"OggS")
