@@ -135,6 +135,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.long
 def test_a_bomb_ends_as_failed(start: Start) -> None:
     """With a sentence, little memory, and nothing left running; the next recording is transcribed."""
     service = start(*FAST)
@@ -153,6 +154,7 @@ def test_a_bomb_ends_as_failed(start: Start) -> None:
     assert process.memory_info().rss < before + (100 << 20)
 
 
+@pytest.mark.long
 def test_a_recording_that_takes_too_long_fails(start: Start) -> None:
     """Worker and decoder are ended after their time, the message says so, and the next one has its turn."""
     service = start(*FAST, "--transcription-limit", "8")
@@ -232,7 +234,13 @@ def test_a_decoder_dies_with_its_worker(start: Start) -> None:
     service = start(*FAST)
     upload(service, spoken(60))
     worker = worker_of(service)
-    service.wait_for(lambda: bool(worker.children()))
-    (decoder,) = worker.children()
+    decoders: list[psutil.Process] = []
+
+    def seen() -> bool:
+        decoders.extend(worker.children())  # kept from the moment they are seen: they do not live long
+        return bool(decoders)
+
+    service.wait_for(seen)
     worker.kill()
+    decoder = decoders[0]
     service.wait_for(lambda: not decoder.is_running() or decoder.status() == psutil.STATUS_ZOMBIE)

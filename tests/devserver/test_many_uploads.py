@@ -106,6 +106,7 @@ def test_a_join_is_no_longer_than_an_upload(folder: Folder, store: Store, start:
     assert service.http.post("/v1/uploads", headers=headers).status_code == 400
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 async def test_ten_thousand_unfinished_uploads_are_in_nobody_s_way(folder: Folder, store: Store) -> None:
     """They keep their owner from making more, nobody else; and a sweep takes them all, files and rows."""

@@ -140,6 +140,7 @@ def test_a_recording_that_crashes_the_transcriber_twice_fails(start: Start, word
     assert ended(service, upload(service, b"not sound"))["status"] == "failed"
 
 
+@pytest.mark.long
 def test_two_servers_have_one_transcriber(start: Start, words: bytes) -> None:
     """Jobs of both are done by the one that holds the lock, and by the other once the first is gone."""
     one, two = start(*FAST), start(*FAST)

@@ -207,6 +207,7 @@ async def test_an_edit_under_the_run_is_taken_up_in_it(bench: Bench) -> None:
     assert [message.partition(" since ")[0] for message in bench.warnings()] == ["the recording changed"]
 
 
+@pytest.mark.long
 async def test_a_recording_that_never_rests_is_given_up_for_now(bench: Bench) -> None:
     """Somebody is still writing: after three times the error says so and names `--follow`; at rest it goes on."""
 

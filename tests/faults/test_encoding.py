@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.faults.encoding import Verdict
 
-LONG = pytest.mark.skipif("SPEECHSTREAM_FULL" not in os.environ, reason="takes long; set SPEECHSTREAM_FULL=1")
 MINUTES = 3.5  # four slices
 PATIENCE_S = 60.0
 
@@ -125,6 +123,7 @@ def test_original_goes_where_encoding_fails_halfway(bench: Bench) -> None:
     assert sha256_of(bench.only_arrival()) == sha256_of(bench.recording)
 
 
+@pytest.mark.long
 def test_original_is_not_sent_against_the_wish(bench: Bench) -> None:
     """With --no-fallback it fails, and what was encoded is gone on with by an ffmpeg that works."""
     with bench.command("upload", "--no-fallback", ffmpeg=bench.ffmpeg("failing", FAILING_THIRD)) as first:
@@ -138,6 +137,7 @@ def test_original_is_not_sent_against_the_wish(bench: Bench) -> None:
     assert len(bench.service.jobs()) == 1
 
 
+@pytest.mark.long
 def test_another_ffmpeg_never_mixes_its_bytes_in(bench: Bench) -> None:
     """With another build of ffmpeg than before the kill, everything is made and sent again, in the same job."""
     with bench.command("upload", ffmpeg=bench.ffmpeg("slow", SLOW_THIRD)) as first:
@@ -159,7 +159,7 @@ def test_another_ffmpeg_never_mixes_its_bytes_in(bench: Bench) -> None:
         assert [job.idempotency_key for job in manifest.jobs()] == [key]
 
 
-@LONG
+@pytest.mark.long
 def test_recording_that_changes_while_it_is_encoded(bench: Bench) -> None:
     """What was sent of the old recording goes, and the new one arrives, in the same job."""
     with bench.command("upload", ffmpeg=bench.ffmpeg("slow", SLOW_THIRD)) as command:
@@ -173,7 +173,7 @@ def test_recording_that_changes_while_it_is_encoded(bench: Bench) -> None:
     assert sha256_of(bench.only_arrival()) == sha256_of(bench.folder / "alone.ogg")
 
 
-@LONG
+@pytest.mark.long
 def test_a_kill_while_encoding_changes_no_word(tmp_path: Path) -> None:
     """The transcript of a recording whose encoding was killed is that of the undisturbed one."""
     speak(tmp_path / "talk.wav", 0.5)

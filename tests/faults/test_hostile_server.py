@@ -57,6 +57,7 @@ def elsewhere(thief: Thief, status: int, path: str) -> bytes:
     return reply(status, {"Location": f"{host}{path}"}, content={"processing_id": "x"} if status == 201 else None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("route", "status"),
     [
@@ -83,6 +84,7 @@ def test_a_redirect_to_another_host_gets_nothing(tmp_path: Path, recording: Path
     assert list(service.jobs.values()) == [recording.read_bytes()]
 
 
+@pytest.mark.long
 def test_an_upload_at_another_host_gets_no_key(tmp_path: Path, recording: Path) -> None:
     """A Location elsewhere may be where a service keeps its uploads: the bytes may go there, the key may not."""
     with ScriptedService() as service, Thief() as thief:
@@ -195,6 +197,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from proc(5)")
 @pytest.mark.parametrize("flood", FLOODS)
 def test_no_answer_fills_the_memory(tmp_path: Path, recording: Path, flood: str) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.kills import run
 from tests.faults.verdict import Trial
 
@@ -19,6 +21,7 @@ def test_client_kills(tmp_path: Path) -> None:
     assert verdict.good, verdict.table()
 
 
+@pytest.mark.long
 def test_server_kills(tmp_path: Path) -> None:
     """Through three kills of the service one run of the client comes to its end by itself, and to one job."""
     verdict = run(Trial(SIZE_BYTES, seed=2, kills=0, server_kills=3, rate_bytes_s=RATE_BYTES_S), tmp_path)

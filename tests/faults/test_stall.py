@@ -86,6 +86,7 @@ def arrived_whole(service: Service, recording: Path) -> bool:
     return [sha256_of(path) for path in service.recordings().values()] == [sha256_of(recording)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lanes", ["1", "4"])
 def test_a_path_that_forgets_its_connections(
     service: Service, link: FaultProxy, recording: Path, tmp_path: Path, lanes: str
@@ -103,6 +104,7 @@ def test_a_path_that_forgets_its_connections(
     assert arrived_whole(service, recording)
 
 
+@pytest.mark.long
 def test_a_tunnel(service: Service, link: FaultProxy, recording: Path, tmp_path: Path) -> None:
     """Nothing passes, then all does again: said once, and gone on from there, over the same connection or a new one."""
     with uploading(recording, tmp_path, link) as command:
@@ -122,6 +124,7 @@ def test_a_tunnel(service: Service, link: FaultProxy, recording: Path, tmp_path:
     assert arrived_whole(service, recording)
 
 
+@pytest.mark.long
 def test_a_tunnel_after_which_the_old_connections_are_forgotten(
     service: Service, link: FaultProxy, recording: Path, tmp_path: Path
 ) -> None:
@@ -188,6 +191,7 @@ async def take(stream: SocketStream, body_bytes: int) -> None:
     await received.receive_exactly(body_bytes)
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 async def test_a_server_that_takes_its_time() -> None:
     """Twice as long as a silent connection is given: its kernel answers the probes, so it is waited for."""

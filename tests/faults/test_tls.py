@@ -63,6 +63,7 @@ def test_an_authority_of_one_s_own_is_believed(
     assert service.recordings()[job].read_bytes() == recording.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("host", "days", "known", "words"),
     [

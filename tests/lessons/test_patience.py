@@ -104,6 +104,7 @@ async def test_runloop_api_client_803_an_overloaded_server_is_not_stormed(desk: 
     assert server.finals == [CONTENT]
 
 
+@pytest.mark.long
 def test_runloop_api_client_803_a_storm_of_resets_makes_no_pile_of_connections(tmp_path: Path) -> None:
     """Every connection is reset within half a second: never more of them than lanes, one to ask, and one to knock."""
     recording = make_recording(tmp_path, 8 << 20)

@@ -88,6 +88,7 @@ def test_aws_cli_923_no_number_of_parts_ends_a_pipe() -> None:
     assert lanes[-1].stop == OPEN_END
 
 
+@pytest.mark.long
 def test_aws_cli_2390_a_pipe_of_any_length_takes_little_memory(tmp_path: Path) -> None:
     """300 MB through a pipe: the program never holds more than 120 MiB, and the service has every byte."""
     piece, pieces = random.Random(9).randbytes(MIB), 300

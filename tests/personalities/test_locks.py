@@ -23,6 +23,7 @@ PATIENCE_S = 60.0
 HELD_S = 4.0  # long enough to be met more than once
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("releases", [True, False], ids=["let-go-when-asked", "held-to-its-deadline"])
 def test_a_dead_connection_holds_the_lock(tmp_path: Path, releases: bool) -> None:  # noqa: FBT001 - a column
     """Killed with its link, our client goes on behind what arrived: no second upload, no byte of it twice."""
