@@ -32,7 +32,9 @@ def decode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
 
     Everything that depends on the recording happens here; `slice_command` never sees it.
     """
-    options = {"f": "s16le", "c:a": "pcm_s16le", "ac": recipe.options["ac"]} | _filters(info, recipe)
+    # Without the last, every decoded frame is a write of its own: 50 a second of sound, read one by one by us.
+    layout = {"f": "s16le", "c:a": "pcm_s16le", "ac": recipe.options["ac"], "flush_packets": "0"}
+    options = layout | _filters(info, recipe)
     return _reading(info, recipe, ffmpeg, options, progress_fd)
 
 

@@ -15,7 +15,7 @@ SAMPLE_BYTES: Final = 2  # signed 16 bit, little endian
 FRAMES_PER_S: Final = 50  # of 20 ms, the packets that Opus makes by default
 
 # Long enough that starting an encoder (65 ms, measured) does not count, short enough that a kill costs seconds of work.
-NOMINAL_S: Final = 120
+NOMINAL_S: Final = 180
 # The first ones are shorter: there is something to send the sooner.
 FIRST_S: Final = 60
 FIRST_SLICES: Final = 4
@@ -76,7 +76,7 @@ class Slice:
 
 
 class Slicer:
-    """Takes sound in pieces of any size and gives slices of a minute or two, cut where it is quiet."""
+    """Takes sound in pieces of any size and gives slices of one to three minutes, cut where it is quiet."""
 
     def __init__(self, pcm: PcmFormat) -> None:
         self._pcm = pcm
