@@ -19,7 +19,8 @@ import pytest
 from engine.devserver import decode
 
 if TYPE_CHECKING:
-    from tests.devserver.conftest import Service
+    from tests.devserver.processes import words_of
+from tests.devserver.conftest import Service
 
 Start = Callable[..., "Service"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +185,7 @@ def worker_of(service: "Service") -> psutil.Process:
 
     def is_there() -> bool:
         children = psutil.Process(service.process.pid).children()
-        found[:] = [child for child in children if "engine.devserver.worker" in child.cmdline() and child.children()]
+        found[:] = [child for child in children if "engine.devserver.worker" in words_of(child) and child.children()]
         return bool(found)
 
     service.wait_for(is_there)

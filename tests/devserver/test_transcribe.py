@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from tests.devserver.conftest import Service
+    from tests.devserver.processes import words_of
+from tests.devserver.conftest import Service
 
 Start = Callable[..., "Service"]
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -61,7 +62,7 @@ def worker_of(service: "Service") -> psutil.Process:
 
     def is_there() -> bool:
         children = psutil.Process(service.process.pid).children()
-        found[:] = [child for child in children if "engine.devserver.worker" in child.cmdline()]
+        found[:] = [child for child in children if "engine.devserver.worker" in words_of(child)]
         return bool(found)
 
     service.wait_for(is_there)
@@ -146,7 +147,7 @@ def test_two_servers_have_one_transcriber(start: Start, words: bytes) -> None:
     one, two = start(*FAST), start(*FAST)
     job = upload(two, words)
     worker_of(one)
-    assert not [c for c in psutil.Process(two.process.pid).children() if "worker" in " ".join(c.cmdline())]
+    assert not [c for c in psutil.Process(two.process.pid).children() if "worker" in " ".join(words_of(c))]
     one.end()
     assert ended(two, job)["status"] == "completed"
 
