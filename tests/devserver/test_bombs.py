@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from engine.devserver import decode
+from tests.devserver.processes import words_of
 
 if TYPE_CHECKING:
-    from tests.devserver.processes import words_of
-from tests.devserver.conftest import Service
+    from tests.devserver.conftest import Service
 
 Start = Callable[..., "Service"]
 ROOT = Path(__file__).resolve().parents[2]

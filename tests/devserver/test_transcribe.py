@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.devserver.processes import words_of
+
 if TYPE_CHECKING:
-    from tests.devserver.processes import words_of
-from tests.devserver.conftest import Service
+    from tests.devserver.conftest import Service
 
 Start = Callable[..., "Service"]
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
