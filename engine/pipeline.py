@@ -189,12 +189,15 @@ class JobRun:
         """The same after bytes of what was being prepared have left: they go from the server. The job's key stays."""
         if not self._wishes.fallback:
             raise failure.error from failure
-        job = self._manifest.job(job.id)
+        return self._send_original(await self._drop_artifact(self._manifest.job(job.id)), failure)
+
+    async def _drop_artifact(self, job: JobRecord) -> JobRecord:
+        """Back to preparing; what was sent of the artifact goes from the server."""
         lanes = self._manifest.lanes(job)
         again = self._manifest.prepare_again(job.id)
         if job.wire is WireName.TUS:
             await farewell(lanes, self._crew, await self._base_url(job))
-        return self._send_original(again, failure)
+        return again
 
     # -- uploading -------------------------------------------------------------------------------
 
@@ -250,11 +253,7 @@ class JobRun:
         if not artifact.is_source:
             require_repeatable(job)
             self._emit(Warned(job.id, "the prepared artifact is no longer what it was; it is made and sent again"))
-            lanes = self._manifest.lanes(job)
-            again = self._manifest.prepare_again(job.id)
-            if job.wire is WireName.TUS:
-                await farewell(lanes, self._crew, await self._base_url(job))
-            return again
+            return await self._drop_artifact(job)
         return await revise_upload(job, replace(self._crew, emit=self._emit), await self._base_url(job))
 
     async def _carry(self, job: JobRecord, persistence: Persistence) -> str | None:

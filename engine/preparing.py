@@ -6,7 +6,6 @@ import contextlib
 import mimetypes
 import os
 import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,12 +129,7 @@ async def plan(source: Path, wish: Wish) -> Plan:
 def _means(wish: Wish) -> preprocess.Means:
     import preprocess
 
-    return preprocess.Means(wish.known.uplink_bits_s, cores=_cores(), speed=wish.known.speed)
-
-
-def _cores() -> int:
-    """Processors that this process may use; fewer than the machine has, in a container."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return preprocess.Means(wish.known.uplink_bits_s, cores=preprocess.worker_count(), speed=wish.known.speed)
 
 
 def _decide(job: JobRecord, info: preprocess.MediaInfo) -> preprocess.Decision:
@@ -229,7 +223,7 @@ async def make(
         name,
         artifact.recipe,
         is_source=False,
-        speed=preprocess.measured_speed(prospect.info, prospect.decision.recipe, pace, _cores()),
+        speed=preprocess.measured_speed(prospect.info, prospect.decision.recipe, pace, preprocess.worker_count()),
     )
     return made, artifact.warnings
 

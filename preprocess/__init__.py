@@ -45,6 +45,7 @@ from .ffmpeg_binary import Ffmpeg, find_ffmpeg
 from .identity import SourceIdentity, identity
 from .isolation import is_isolated
 from .media import MediaInfo, Sound, StreamInfo
+from .parallel import worker_count
 from .plan import Plan, Row, Track, plan
 from .prepare import Artifact, Effort, prepare
 from .probe import probe
@@ -108,4 +109,5 @@ __all__ = [
     "prepare",
     "probe",
     "select",
+    "worker_count",
 ]
