@@ -31,6 +31,8 @@ LAYERS: list[set[str]] = [
     {"identity"},
     {"core", "wire"},
     {"model", "events", "faults", "redaction", "config"},
+    {"timetable"},
+    {"rates"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -41,7 +43,16 @@ SIDEWAYS = {
     ("config", "redaction"),  # a key in the file is a secret from the moment it is read
     ("model", "redaction"),  # an upload's address is one
 }
-PURE = ("engine.core", "engine.wire", "engine.model", "engine.events", "engine.faults", "engine.errors")
+PURE = (
+    "engine.core",
+    "engine.wire",
+    "engine.rates",
+    "engine.timetable",
+    "engine.model",
+    "engine.events",
+    "engine.faults",
+    "engine.errors",
+)
 IMPURE = {
     *("os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "ssl", "select", "signal", "sqlite3"),
     *("time", "random", "secrets", "uuid", "threading", "asyncio", "anyio", "httpx", "logging", "urllib.request"),
