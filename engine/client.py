@@ -11,11 +11,13 @@ import anyio
 
 from . import config, ending, pipeline
 from .core.job import FINAL
+from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened
 from .intake import DEFAULT_IDLE_S, Source
 from .model import AS_IS, AUTO, MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
+from .rates import LEAST_LIMIT_BYTES_S, UNLIMITED
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
@@ -23,6 +25,7 @@ from .runtime.crew import Crew
 from .runtime.exchange import Credentials, Exchanger
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
+from .runtime.pace import Pace
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
@@ -61,6 +64,7 @@ class ClientSettings(TypedDict, total=False):
     repeat_ambiguous: bool
     fallback: bool
     retry_for_s: float | None
+    limit_bytes_s: int | None
     new: bool
 
 
@@ -81,6 +85,7 @@ class Client:
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
         fallback: Where ffmpeg fails on a recording that can be read, send the recording as it is.
         retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
+        limit_bytes_s: The most to send a second; becomes the own limit of every job worked on. 0 is no limit.
         new: Make a new job even for a recording that has one.
     """
 
@@ -100,6 +105,7 @@ class Client:
         repeat_ambiguous: bool = False,
         fallback: bool = True,
         retry_for_s: float | None = None,
+        limit_bytes_s: int | None = None,
         new: bool = False,
         clock: Clock | None = None,
     ) -> None:
@@ -119,6 +125,7 @@ class Client:
         self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
+        self._limit_bytes_s = _limit(limit_bytes_s)
         self._new = new
         self._clock = clock or SystemClock()
         self._announced: set[str] = set()
@@ -126,7 +133,7 @@ class Client:
         self._streams: list[MemoryObjectSendStream[Event]] = []
 
     async def __aenter__(self) -> Self:
-        self._exchanger = Exchanger(self._clock, user_agent=_user_agent())
+        self._exchanger = Exchanger(self._clock, user_agent=_user_agent(), pace=self._pace())
         self._manifest = Manifest(self.settings.state_dir)
         ending.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -155,6 +162,18 @@ class Client:
             with anyio.CancelScope(shield=True):
                 await self._exchanger.aclose()
             self._manifest.close()
+
+    def _pace(self) -> Pace:
+        settings = self.settings
+        return Pace(
+            self._clock,
+            Rules(usual=settings.limit_bytes_s),
+            timetable=settings.timetable,
+            own_limit=self._own_limit,
+        )
+
+    def _own_limit(self, job_id: str) -> int | None:
+        return self._manifest.limit_bytes_s(job_id)
 
     # -- the main job --------------------------------------------------------------------------
 
@@ -309,6 +328,17 @@ class Client:
         """
         return await ending.discard(self._manifest.job(name), self._crew)
 
+    def limit(self, name: str, limit_bytes_s: int | None) -> JobRecord:
+        """Give a job a limit of its own: at most so many bytes a second, 0 for none, None for what is set for all.
+
+        A process that works on the job keeps to it within two seconds; so does every later one.
+
+        Raises:
+            NoSuchJob: it is unknown here.
+            ConfigError: so low a limit would send nothing.
+        """
+        return self._manifest.note(self._manifest.job(name).id, limit_bytes_s=_limit(limit_bytes_s))
+
     def jobs(self) -> list[JobRecord]:
         """All jobs of this state folder, oldest first."""
         return self._manifest.jobs()
@@ -379,6 +409,8 @@ class Client:
         return Delivery(done.id, url, done.source, done.identity.size_bytes, done.proof)
 
     async def _run(self, job: JobRecord, goal: JobState, wishes: pipeline.Wishes | None = None) -> JobRecord:
+        if self._limit_bytes_s not in {None, job.limit_bytes_s}:
+            job = self._manifest.note(job.id, limit_bytes_s=self._limit_bytes_s)
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
         if done.state is JobState.FAILED:
             raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
@@ -427,6 +459,14 @@ def _lanes(count: int | None) -> int:
     if not 1 <= count <= MAX_LANES:
         raise ConfigError(f"An upload cannot go over {count} lanes", hint=f"between 1 and {MAX_LANES}")
     return count
+
+
+def _limit(bytes_s: int | None) -> int | None:
+    if bytes_s is not None and bytes_s != UNLIMITED and bytes_s < LEAST_LIMIT_BYTES_S:
+        raise ConfigError(
+            f"A limit of {bytes_s} bytes a second would send nothing", hint=f"at least {LEAST_LIMIT_BYTES_S}, or 0"
+        )
+    return bytes_s
 
 
 def _request_bytes(count: int | None, checksum: bool) -> int | None:  # noqa: FBT001 - the setting beside it

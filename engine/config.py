@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigError
 from .model import MAX_LANES
+from .rates import limit_bytes_s
 from .redaction import Secret
+from .timetable import Timetable, timetable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,7 @@ VARIABLES: Final[dict[str, str]] = {
     "SPEECHSTREAM_ENDPOINT": "Base address of the service, such as https://speech.example/v1.",
     "SPEECHSTREAM_STATE_DIR": "Folder for the manifest, prepared artifacts and the local service's data.",
     "SPEECHSTREAM_CONFIG": "Path of the config file.",
+    "SPEECHSTREAM_LIMIT_RATE": "The most to send, such as 2MB/s, at any time of the day; off for no limit.",
     "SPEECHSTREAM_FFMPEG": "Path of the ffmpeg to use instead of the one found.",
     "NO_COLOR": "Set to anything: no colour in messages.",
 }
@@ -55,6 +58,8 @@ SETTINGS: Final[dict[str, str]] = {
     "lanes": "How many connections carry one upload at once where the server joins what they bring, 1 to 64 (4).",
     "request_size": "Size of every request's payload but the last, such as 6MiB, for servers that insist on one.",
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
+    "limit_rate": "The most to send, such as 2MB/s or 5Mbit/s, where the timetable says nothing (off).",
+    "limit_timetable": 'When to send how much, such as ["Mon-Fri 08:00-18:00 500kB/s", "22:00-06:00 off"]; see below.',
 }
 
 
@@ -70,6 +75,8 @@ class Settings:
     lanes: int | None
     request_bytes: int | None
     retry_for_s: float | None
+    limit_bytes_s: int | None
+    timetable: Timetable | None
     file_endpoint: str | None
     file_api_key: Secret | None
     api_key_command: tuple[str, ...] | None
@@ -89,6 +96,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     key = _text(values, "api_key", path)
     file_endpoint = _text(values, "endpoint", path)
     endpoint = env.get("SPEECHSTREAM_ENDPOINT") or file_endpoint
+    limit = env.get("SPEECHSTREAM_LIMIT_RATE")
     return Settings(
         endpoint=endpoint.rstrip("/") if endpoint else None,
         state_dir=Path(state).expanduser().absolute() if state else _user_folder("state"),
@@ -98,6 +106,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         lanes=_count(values, "lanes", MAX_LANES, path),
         request_bytes=_size(values, "request_size", path),
         retry_for_s=_seconds(values, path),
+        limit_bytes_s=_limit(limit, "SPEECHSTREAM_LIMIT_RATE") if limit else _file_limit(values, path),
+        timetable=None if limit else _timetable(values, path),
         file_endpoint=file_endpoint,
         file_api_key=Secret(key) if key else None,
         api_key_command=_words(values, path),
@@ -185,6 +195,33 @@ def _size(values: Mapping[str, object], name: str, path: Path) -> int | None:
     if not count:
         raise ConfigError(f'In {path}, {name} must be a size, such as "6MiB"')
     return count
+
+
+def _file_limit(values: Mapping[str, object], path: Path) -> int | None:
+    text = _text(values, "limit_rate", path)
+    return None if text is None else _limit(text, f"In {path}, limit_rate")
+
+
+def _limit(text: str, name: str) -> int:
+    limit = limit_bytes_s(text)
+    if limit is None:
+        raise ConfigError(f"{name} must be a rate of at least 1kB/s, or off, and is {text!r}", hint='such as "2MB/s"')
+    return limit
+
+
+def _timetable(values: Mapping[str, object], path: Path) -> Timetable | None:
+    lines = values.get("limit_timetable")
+    if lines is None:
+        return None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise ConfigError(f"In {path}, limit_timetable must be a list of texts")
+    try:
+        return timetable(lines)
+    except ValueError as error:
+        raise ConfigError(
+            f"In {path}, limit_timetable has an entry that cannot be read: {str(error)!r}",
+            hint='write it as "08:00-18:00 500kB/s", "Mon-Fri 08:00-18:00 500kB/s" or "Sat,Sun 22:00-06:00 off"',
+        ) from error
 
 
 def _words(values: Mapping[str, object], path: Path) -> tuple[str, ...] | None:

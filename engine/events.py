@@ -57,13 +57,15 @@ class Sealed:
 class Uploaded:
     """`acked_bytes` of `total_bytes` are confirmed by the server; never goes back within a job.
 
-    `unconfirmed_bytes` have left this program and are not confirmed.
+    `unconfirmed_bytes` have left this program and are not confirmed. `limit_bytes_s` is the limit in force, if any, in
+    bytes a second.
     """
 
     job_id: str
     acked_bytes: int
     total_bytes: int
     unconfirmed_bytes: int = 0
+    limit_bytes_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

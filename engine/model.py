@@ -211,7 +211,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One row of the manifest: everything durable about one recording's way."""
+    """One row of the manifest: everything durable about one recording's way.
+
+    `limit_bytes_s` is its own limit of the rate: 0 for none at all, None where what is set for all holds.
+    """
 
     id: str
     kind: JobKind
@@ -238,6 +241,7 @@ class JobRecord:
     uploaded_at: float | None = None
     completed_at: float | None = None
     failure: str | None = None
+    limit_bytes_s: int | None = None
     tally: Tally = Tally()
 
 

@@ -178,7 +178,7 @@ class Uploading:
         if self.growth is not None:
             plan = replace(plan, total_bytes=OPEN_END)
         crew, job, supply = self.crew, self.job, self._supply
-        meter = Meter(job.id, supply, crew.clock, crew.emit)
+        meter = Meter(job.id, supply, crew.clock, crew.emit, crew.exchanger.pace.of(job.id))
         for lane in lanes:
             meter.known(lane.index, lane.acked_bytes)
         found: list[str] = []
@@ -216,7 +216,7 @@ class Uploading:
         with self.open_artifact(job) as file:
             file.check()
             async with together() as tasks:
-                for _ in range(self._workers(lanes, doubted)):
+                for _ in range(crew.exchanger.pace.of(job.id).lanes(self._workers(lanes, doubted))):
                     tasks.start_soon(work, self.persistence.beside(), file)
         return found[0] if found else None
 

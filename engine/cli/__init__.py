@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan", "Show what each recipe would make of a recording."),
     "prepare": ("prepare", "Only prepare a recording, into a file."),
     "resume": ("resume", "Go on with jobs that were interrupted."),
+    "limit": ("limit", "Change how fast jobs may send, also while they do."),
     "jobs": ("jobs", "List the jobs of this machine."),
     "show": ("jobs", "Show all that is known of a job."),
     "status": ("status", "Ask the service once how a job fares."),

@@ -91,6 +91,7 @@ def _summary(job: JobRecord) -> dict[str, object]:
         "size_bytes": job.identity.size_bytes,
         "endpoint": job.endpoint,
         "processing_id": job.processing_id,
+        "limit_bytes_s": job.limit_bytes_s,
         "created_at": job.created_at,
         "updated_at": job.updated_at,
     }

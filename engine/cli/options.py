@@ -11,6 +11,7 @@ import click
 
 from ..config import PROGRESS, RECIPES, WIRES, size_bytes
 from ..model import MAX_LANES
+from ..rates import limit_bytes_s, rate_bytes_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_PREFIXES: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-_RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kKmMgG]?)(b(?:it)?|Bit|B)(?:/s|ps)?")
 _UNITS_S: Final = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -47,11 +46,25 @@ class Rate(click.ParamType[float]):
         """The rate in bits per second."""
         if isinstance(value, float):
             return value
-        found = _RATE.fullmatch(str(value).strip())
-        bits_s = float(found[1]) * _PREFIXES[found[2].lower()] * (8 if found[3] == "B" else 1) if found else 0.0
-        if not bits_s:
+        bytes_s = rate_bytes_s(str(value))
+        if bytes_s is None:
             self.fail(f"{value!r} is no rate; write 5Mbit, 800kbit, 600kB/s or 2MB/s", param, ctx)
-        return bits_s
+        return 8 * bytes_s
+
+
+class Limit(click.ParamType[int]):
+    """The most to send, such as `2MB/s`, `5Mbit/s`, in bytes a second; `off` is 0."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The limit in bytes a second."""
+        if isinstance(value, int):
+            return value
+        limit = limit_bytes_s(str(value))
+        if limit is None:
+            self.fail(f"{value!r} is no rate of at least 1kB/s; write 500kB/s, 2MB/s, 5Mbit/s or off", param, ctx)
+        return limit
 
 
 class Size(click.ParamType[int]):
@@ -84,6 +97,7 @@ class Common:
     on_ambiguous: str = "stop"
     no_fallback: bool = False
     retry_for_s: float | None = None
+    limit_bytes_s: int | None = None
     new: bool = False
     json: bool = False
     progress: str = "bar"
@@ -133,6 +147,13 @@ _TRANSFER_OPTIONS = (
         type=Duration(),
         metavar="TIME",
         help="Give up after so long without progress, the far side being at fault; by default 24h.",
+    ),
+    click.option(
+        "--limit-rate",
+        "limit_bytes_s",
+        type=Limit(),
+        metavar="RATE",
+        help="Send at most so much, such as 2MB/s; kept with the job. `speechstream limit` changes it meanwhile.",
     ),
 )
 _WIRE_OPTIONS = (

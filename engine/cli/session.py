@@ -61,6 +61,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             repeat_ambiguous=options.on_ambiguous == "retry",
             fallback=not options.no_fallback,
             retry_for_s=options.retry_for_s,
+            limit_bytes_s=options.limit_bytes_s,
             new=options.new,
         )
         client.listen(emit)

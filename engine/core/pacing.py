@@ -61,12 +61,17 @@ class RequestSize:
         self._bytes = self._sizing.first_bytes
         self._accepted_bytes = 0
 
-    def bytes(self) -> int:
-        """The size to ask for next, within the server's limits."""
+    def bytes(self, share_bytes_s: float | None = None) -> int:
+        """The size to ask for next, within the server's limits; no more than the target time's worth of a share.
+
+        A payload that a share made small teaches nothing of the link: when the limit goes, the size is what it was.
+        """
         limits = self._limits
         if limits.exact_bytes is not None:
             return limits.exact_bytes
         size = self._bytes if limits.max_bytes is None else min(self._bytes, limits.max_bytes)
+        if share_bytes_s is not None:
+            size = min(size, max(int(share_bytes_s * self._sizing.target_s), self._sizing.floor_bytes))
         return max(size // limits.multiple_bytes * limits.multiple_bytes, self._least_bytes())
 
     def took(self, sent_bytes: int, seconds: float) -> None:

@@ -28,7 +28,7 @@ from ..events import (
 )
 from ..redaction import scrub
 from .outlook import Outlook
-from .sentences import duration, printable, sentence, size, waiting
+from .sentences import duration, pace, printable, sentence, size, waiting
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -63,6 +63,7 @@ class Bars:
         self._names: dict[str, str] = {}
         self._bars: dict[tuple[str, str], _Bar] = {}
         self._outlooks: dict[str, Outlook] = {}
+        self._paces: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -90,6 +91,7 @@ class Bars:
                 self._state(event.job_id, printable(f"the service is at work ({event.status})"))
             case Submitted() | Transferred() | Completed() | Failed():
                 self._outlooks.pop(event.job_id, None)
+                self._paces.pop(event.job_id, None)
                 self._end("prepare", event.job_id)
                 self._end("upload", event.job_id)
                 self._end("state", event.job_id)
@@ -152,12 +154,13 @@ class Bars:
         left = "" if outlook.left_s is None else f", {duration(outlook.left_s)} left"
         share = outlook.prepared_share
         prepared = f"{int(100 * share)} % prepared" if share else f"{outlook.made_s:.0f} s of sound prepared"
-        bar.set_postfix_str(prepared + left, refresh=False)
+        bar.set_postfix_str(", ".join(filter(None, (prepared + left, self._paces.get(job_id)))), refresh=False)
         bar.n = max(bar.n, outlook.acked_bytes)
         bar.refresh()
 
     def _uploaded(self, event: Uploaded) -> None:
         outlook = self._outlooks.get(event.job_id)
+        self._paces[event.job_id] = pace(event)
         if outlook is not None:
             outlook.take(event, time.monotonic())
             self._both(event.job_id, outlook)
@@ -179,7 +182,7 @@ class Bars:
             self._end("state", event.job_id)
         bar.total = event.total_bytes
         unconfirmed = f"{size(event.unconfirmed_bytes)} on the way" if event.unconfirmed_bytes else ""
-        bar.set_postfix_str(unconfirmed, refresh=False)
+        bar.set_postfix_str(", ".join(filter(None, (unconfirmed, self._paces[event.job_id]))), refresh=False)
         if event.acked_bytes > bar.n:
             bar.update(event.acked_bytes - bar.n)
         else:

@@ -87,6 +87,11 @@ def _transferred(event: Transferred) -> str:
     )
 
 
+def pace(event: Uploaded) -> str:
+    """What keeps the upload from going as fast as it could; empty where nothing does."""
+    return "" if event.limit_bytes_s is None else f"limited to {size(event.limit_bytes_s)}/s"
+
+
 def size(count: float) -> str:
     """Bytes as a person reads them, decimal as on every disk and data plan."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -9,6 +9,7 @@ from ..wire.address import origin
 from .brake import Brake
 from .clock import SystemClock
 from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
+from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
 from .watchdog import Watchdog
 
@@ -26,12 +27,17 @@ T = TypeVar("T")
 class Exchanger:
     """An HTTP client for conversations: lends lines, which share credentials and brake. Close it with `aclose`.
 
+    `pace` says how fast each job may send.
+
     Raises:
         ConfigError: the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, clock: Clock, *, user_agent: str, transport: Transport | None = None) -> None:
+    def __init__(
+        self, clock: Clock, *, user_agent: str, transport: Transport | None = None, pace: Pace | None = None
+    ) -> None:
         self.brake = Brake(clock)
+        self.pace = pace or Pace(clock)
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link) if transport is None else None
         self._shared = Shared(clock, self.brake, user_agent, self._credentials, trust(), transport, watchdog)

@@ -288,6 +288,12 @@ class Manifest:
             self._update(job_id, changed_columns(changes, self._seal))
         return self.job(job_id)
 
+    def limit_bytes_s(self, job_id: str) -> int | None:
+        """The job's own limit, in bytes a second: what is looked at once a second while it is sent."""
+        with self._explained():
+            row = self._db.execute("SELECT limit_bytes_s FROM job WHERE id = ?", (job_id,)).fetchone()
+        return None if row is None else row["limit_bytes_s"]
+
     def add_to_tally(self, job_id: str, more: Tally) -> None:
         """Add what a stretch of the transfer cost."""
         with self._transaction():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..events import Event
     from .clock import Clock
+    from .pace import Allowance
     from .supply import Supply
 
 _REPORT_EVERY_S: Final = 0.1
@@ -29,6 +30,7 @@ class Meter:
     supply: Supply
     clock: Clock
     emit: Callable[[Event], None]
+    allowance: Allowance | None = None
     _acked: dict[int, int] = field(default_factory=dict)
     _unconfirmed: dict[int, int] = field(default_factory=dict)
     _shown_bytes: int = 0
@@ -60,7 +62,9 @@ class Meter:
         self._shown_bytes = max(self._shown_bytes, acked)
         unconfirmed = max(0, acked + sum(self._unconfirmed.values()) - self._shown_bytes)
         total = max(self.supply.stop, self._shown_bytes)
-        self.emit(Uploaded(self.job_id, self._shown_bytes, total, min(unconfirmed, total - self._shown_bytes)))
+        unconfirmed = min(unconfirmed, total - self._shown_bytes)
+        limit = None if self.allowance is None else self.allowance.limit_bytes_s
+        self.emit(Uploaded(self.job_id, self._shown_bytes, total, unconfirmed, limit))
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -69,7 +73,8 @@ class Meter:
             self._sending_since_s = self.clock.monotonic()
         self._sending += 1
         try:
-            yield
+            with self.allowance.sending() if self.allowance is not None else nullcontext():
+                yield
         finally:
             self._count()
             self._sending -= 1

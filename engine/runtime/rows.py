@@ -98,6 +98,7 @@ def job_of(row: sqlite3.Row, spans: tuple[Span, ...], seal: Seal | None) -> JobR
         uploaded_at=row["uploaded_at"],
         completed_at=row["completed_at"],
         failure=row["failure"],
+        limit_bytes_s=row["limit_bytes_s"],
         tally=Tally(row["sent_bytes"], row["retries"], row["waited_s"], row["sending_s"]),
     )
 

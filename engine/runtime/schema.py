@@ -88,6 +88,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE job ADD COLUMN track TEXT;                           -- the audio track asked for
     ALTER TABLE job ADD COLUMN chosen TEXT;                          -- the recipe, where the choice was ours
     """,
+    """
+    ALTER TABLE job ADD COLUMN limit_bytes_s INTEGER;                -- its own limit; 0: none, whatever else is set
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

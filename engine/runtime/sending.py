@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..model import Span
     from ..wire.message import Request
     from .clock import Clock
+    from .pace import Allowance
 
 FIRST_PIECE_BYTES: Final = 64 << 10
 LARGEST_PIECE_BYTES: Final = 1 << 20  # asyncio moves 1 MiB writes four times as fast as 64 KiB ones
@@ -29,12 +30,14 @@ class Watch:
     """What the sender of a request wants to know and to have done while it is on its way.
 
     `on_sent` is told of every piece the socket has taken, by its size. `on_arrived` is told how many bytes of the body
-    the peer's kernel has acknowledged in all, where that can be known, else how many the socket has taken.
+    the peer's kernel has acknowledged in all, where that can be known, else how many the socket has taken. `allowance`
+    says how fast the body may leave; without one, as fast as it goes.
     """
 
     on_sent: Callable[[int], None] | None = None
     on_arrived: Callable[[int], None] | None = None
     before_final_byte: Callable[[], Awaitable[None]] | None = None
+    allowance: Allowance | None = None
 
 
 class Outgoing:
@@ -92,7 +95,10 @@ class Outgoing:
             raise RuntimeError("a request with a span needs a payload")
         offset, size = span.start, FIRST_PIECE_BYTES
         while offset < span.stop:
-            piece = await self._payload.read(offset, min(size, span.stop - offset))
+            allowed = min(size, span.stop - offset)
+            if self._watch.allowance is not None:
+                allowed = await self._watch.allowance.granted(allowed)
+            piece = await self._payload.read(offset, allowed)
             started_s = self._clock.monotonic()
             yield piece
             offset += len(piece)

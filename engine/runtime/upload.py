@@ -74,6 +74,10 @@ class LaneUpload:
     def _clock(self) -> Clock:
         return self.persistence.clock
 
+    @property
+    def _share_bytes_s(self) -> float | None:
+        return None if self.meter.allowance is None else self.meter.allowance.share_bytes_s
+
     async def run(self, lane: Lane, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         """Bring the lane to its end. Returns its state, and a processing_id where the wire's last reply has one.
 
@@ -93,7 +97,7 @@ class LaneUpload:
 
     async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         while True:
-            request_bytes = self.size.bytes() if self.wire.resumable else self.file.size_bytes
+            request_bytes = self.size.bytes(self._share_bytes_s) if self.wire.resumable else self.file.size_bytes
             if self.supply.ended:
                 state = policy.ending_at(state, self.supply.stop)
             step = policy.next_step(state, request_bytes, self.supply.stop)
@@ -207,7 +211,7 @@ class LaneUpload:
 
         started_s = self._clock.monotonic()
         with self.meter.sending():
-            watch = Watch(on_sent, on_arrived, self._before_final_byte)
+            watch = Watch(on_sent, on_arrived, self._before_final_byte, self.meter.allowance)
             standing = await self.line.converse(conversation, self.hasher, watch)
             if standing.processing_id is not None:
                 self.manifest.move(

@@ -44,6 +44,7 @@ class House:
         track: str | None = None,
         api_key: str | None = "sk-key-of-the-house",
         checksum: bool = False,
+        limit_bytes_s: int | None = None,
     ) -> AsyncIterator[Client]:
         """One run."""
         client = Client(
@@ -53,6 +54,7 @@ class House:
             recipe=recipe,
             track=track,
             checksum=checksum,
+            limit_bytes_s=limit_bytes_s,
             clock=self.clock,
         )
         client.listen(self.told.append)

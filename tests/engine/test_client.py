@@ -24,7 +24,7 @@ from engine.errors import (
     ServiceError,
     UploadRefused,
 )
-from engine.events import Transferred, as_dict
+from engine.events import Transferred, Uploaded, as_dict
 from engine.model import JobKind, JobState, WireName
 from engine.progress.sentences import sentence
 from engine.runtime.manifest import Manifest
@@ -35,6 +35,7 @@ from tests.faults.scripted import TEXT, Asked, Moment, Strike, reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from engine import Client
 
@@ -47,6 +48,50 @@ async def test_a_recording_becomes_a_transcript(house: House) -> None:
     assert await house.transcribe() == TEXT
     assert list(house.service.jobs.values()) == [CONTENT]
     assert house.warnings() == []
+
+
+async def test_a_limit_belongs_to_the_job(house: House) -> None:
+    """It is committed before the first byte, kept by a resume that says nothing of it, shown, and kept to."""
+    house.service.replying = refusing(PATCH)
+    async with house.client(limit_bytes_s=20_000) as client:
+        with pytest.raises(KeyRejected):
+            await client.transcribe(house.recording)
+    assert house.job().limit_bytes_s == 20_000
+    house.service.replying = lambda _: None
+    house.told.clear()
+    began_s = house.clock.now_s
+    async with house.client() as client:
+        await client.upload(house.recording)
+    assert house.clock.now_s - began_s == pytest.approx(len(CONTENT) / 20_000, rel=0.1)
+    assert {event.limit_bytes_s for event in house.told if isinstance(event, Uploaded)} == {20_000}
+
+
+async def test_a_limit_from_the_environment(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wins over the file, the timetable included; a job's own wins over both, and off is one."""
+    config = tmp_path / "config.toml"
+    config.write_text('limit_rate = "1kB/s"\nlimit_timetable = ["00:00-00:00 2kB/s"]\n')
+    monkeypatch.setenv("SPEECHSTREAM_CONFIG", str(config))
+    monkeypatch.setenv("SPEECHSTREAM_LIMIT_RATE", "40kB/s")
+    began_s = house.clock.now_s
+    async with house.client() as client:
+        await client.upload(house.recording)
+    assert house.clock.now_s - began_s == pytest.approx(len(CONTENT) / 40_000, rel=0.1)
+    house.recording.write_bytes(CONTENT[::-1])
+    began_s = house.clock.now_s
+    async with house.client(limit_bytes_s=0) as client:
+        await client.upload(house.recording)
+    assert house.clock.now_s - began_s < 1
+
+
+async def test_a_timetable_in_the_file(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it speaks, it wins over the usual limit."""
+    config = tmp_path / "config.toml"
+    config.write_text('limit_rate = "1kB/s"\nlimit_timetable = ["00:00-00:00 20kB/s"]\n')
+    monkeypatch.setenv("SPEECHSTREAM_CONFIG", str(config))
+    began_s = house.clock.now_s
+    async with house.client() as client:
+        await client.upload(house.recording)
+    assert house.clock.now_s - began_s == pytest.approx(len(CONTENT) / 20_000, rel=0.1)
 
 
 async def test_events_tell_the_whole_way(house: House) -> None:

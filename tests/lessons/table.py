@@ -336,7 +336,8 @@ MONEY_AND_MEMORY: Final = (
     Lesson(
         "AzureStorageExplorer#1099; azcopy#1108; hf_transfer#46",
         "an upload takes the whole link, and everybody else's calls with it",
-        remark="**we have it too**: nothing limits the rate yet; `--lanes 1` takes a smaller share",
+        ("engine/runtime/test_pace.py::test_eight_lanes_share_a_limit",),
+        "`--limit-rate`, `speechstream limit`, and a timetable",
     ),
     Lesson(
         "tuspy",

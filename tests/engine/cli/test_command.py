@@ -179,6 +179,9 @@ def test_a_key_in_a_file_that_others_can_read(shell: Shell, tmp_path: Path, mode
         ('retry_for_s = "long"', "retry_for_s"),
         ('request_size = "6 potatoes"', "request_size"),
         ("request_size = 0", "request_size"),
+        ('limit_rate = "2000"', "limit_rate"),
+        ('limit_timetable = "08:00-18:00 1MB/s"', "limit_timetable"),
+        ('limit_timetable = ["08:00-18:00"]', "limit_timetable"),
         ('api_key_command = "pass speech"', "api_key_command"),
     ],
 )

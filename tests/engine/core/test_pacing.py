@@ -191,3 +191,23 @@ def test_what_was_taken_before_may_be_refused_later() -> None:
 def test_an_exact_size_is_not_negotiable() -> None:
     """A server that insists on one size and refuses it takes none."""
     assert not RequestSize(Limits(exact_bytes=6 * MIB)).too_large(6 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("share_bytes_s", "expected"), [(None, MIB), (10 * MIB, MIB), (100_000, 400_000), (2500, 64 << 10)]
+)
+def test_a_share_of_the_link_makes_requests_small_and_teaches_nothing(
+    share_bytes_s: float | None, expected: int
+) -> None:
+    """A lane that waits for its turn is not a slow link: when the limit goes, requests are as large as before it."""
+    size = RequestSize()
+    assert size.bytes(share_bytes_s) == expected
+    size.took(expected, 0.5 if expected == MIB else 4.0)
+    assert size.bytes() == (4 * MIB if expected == MIB else MIB)
+
+
+def test_a_share_does_not_break_what_a_server_insists_on() -> None:
+    """A server's least size and its multiple hold for requests that are kept small, too."""
+    assert RequestSize(Limits(min_bytes=5 * MIB)).bytes(1000) == 5 * MIB
+    assert RequestSize(Limits(exact_bytes=6 * MIB)).bytes(1000) == 6 * MIB
+    assert RequestSize(Limits(multiple_bytes=256 << 10)).bytes(100_000) == 256 << 10

@@ -99,3 +99,21 @@ def test_preparing_and_uploading_are_one_bar(terminal: Terminal, clock: FakeCloc
     assert terminal.percents == sorted(terminal.percents)
     assert terminal.percents[-1] == 100
     assert "prepared: 10.0 MB to send instead of 100.0 MB" in terminal.getvalue()
+
+
+def test_what_keeps_it_slow_is_in_its_line(terminal: Terminal, clock: FakeClock) -> None:
+    """A limit is shown beside what is on the way, as long as it holds; also while the recording is encoded."""
+    bars = Bars(terminal)
+    bars(Opened(JOB.id, JOB.source, resumed=False))
+    for limit, said in ((2 * MB, ", 1.0 MB on the way, limited to 2.0 MB/s"), (500_000, "limited to 500.0 kB/s")):
+        clock.now_s += 1.0
+        bars(Uploaded(JOB.id, MB, 100 * MB, MB, limit_bytes_s=limit))
+        assert said in terminal.last
+    clock.now_s += 1.0
+    bars(Uploaded(JOB.id, MB, 100 * MB, MB))
+    assert "limited" not in terminal.last
+    bars.close()
+    bars = Bars(terminal)
+    bars(Uploaded("other", 0, MB, limit_bytes_s=MB))
+    bars(Prepared("other", 10.0, 100.0))
+    assert "limited to 1.0 MB/s" in terminal.last
