@@ -61,13 +61,18 @@ def grows(job: JobRecord) -> bool:
     )
 
 
+def is_only_copy(job: JobRecord) -> bool:
+    """Whether what lies in the job's folder is all that there is of the recording."""
+    return job.identity.fingerprint.startswith(_PIPE)
+
+
 def require_repeatable(job: JobRecord) -> None:
     """Make sure that a lost artifact can be made again.
 
     Raises:
         RecordingError: it was all that there was of the recording.
     """
-    if job.identity.fingerprint.startswith(_PIPE):
+    if is_only_copy(job):
         raise RecordingError(
             f"What came through the pipe for job {job.id} is no longer in the state folder",
             hint=f"put the folder back, then `speechstream resume {job.id}`",
@@ -123,7 +128,7 @@ async def require_unchanged(job: JobRecord) -> None:
 
 async def is_as_sealed(job: JobRecord, path: Path) -> bool:
     """Whether the artifact at `path` still is what was prepared; what came through a pipe is nobody's but its own."""
-    if job.identity.fingerprint.startswith(_PIPE):
+    if is_only_copy(job):
         return True
     import preprocess
 

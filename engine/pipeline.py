@@ -26,7 +26,15 @@ from .errors import (
     UploadRefused,
 )
 from .events import Completed, Failed, Opened, Submitted, Transferred, Waiting, Warned
-from .identity import growing_artifact, grows, identify, is_as_sealed, require_repeatable, require_unchanged
+from .identity import (
+    growing_artifact,
+    grows,
+    identify,
+    is_as_sealed,
+    is_only_copy,
+    require_repeatable,
+    require_unchanged,
+)
 from .intake import Intake, Source, intake_of
 from .model import JobKind, JobState, Proof, WireName
 from .revising import MAX_REVISIONS, farewell, prepare_anew, revise_upload
@@ -59,12 +67,16 @@ _CHANGED: Final = frozenset({"Changed", "SourceChanged"})
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the caller asked for beyond the recording itself."""
+    """What the caller asked for beyond the recording itself.
+
+    `keep_artifact` until the job is at its end, for `verify`; else only until the service has compared it with its own.
+    """
 
     manner: Manner = field(default_factory=Manner)
     source: Source = field(default_factory=Source)
     repeat_ambiguous: bool = False
     fallback: bool = True
+    keep_artifact: bool = True
     goal: JobState = JobState.COMPLETED
     creation_url: str | None = None
 
@@ -81,14 +93,14 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
     reader = LiveReader(folder)
     told = False
     while not _reached(job, wishes.goal):
-        with owned(folder) as mine:
+        with owned(crew.manifest.job_folder(job.id)) as mine:  # its owner removes it behind itself
             if mine:
                 onward = replace(crew, emit=LiveWriter(folder, crew.clock, crew.emit))
                 try:
                     with crew.exchanger.brake.link.telling(job.id, onward.emit):
                         return await JobRun(onward, wishes, folder).drive(job.id)
                 finally:
-                    if crew.manifest.job(job.id).state in FINAL:
+                    if _leaves_nothing(crew.manifest.job(job.id), wishes):
                         shutil.rmtree(folder, ignore_errors=True)
         if not told:
             told = True
@@ -103,6 +115,12 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
 
 def _reached(job: JobRecord, goal: JobState) -> bool:
     return job.state in FINAL or (goal is JobState.PROCESSING and job.state is JobState.PROCESSING)
+
+
+def _leaves_nothing(job: JobRecord, wishes: Wishes) -> bool:
+    """Whether the job's folder goes. What came through a pipe stays to the end: there is no other copy."""
+    taken = job.state is JobState.PROCESSING and not is_only_copy(job)
+    return job.state in FINAL or (taken and not wishes.keep_artifact)
 
 
 class JobRun:

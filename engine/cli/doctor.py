@@ -136,10 +136,10 @@ def _state(settings: Settings) -> Finding:
 
     with Manifest(settings.state_dir) as manifest:
         manifest.check()
-        jobs = manifest.jobs()
-    unfinished = sum(job.state not in FINAL for job in jobs)
+        counts = manifest.overview.counts()
+    unfinished = sum(count for state, count in counts.items() if state not in FINAL)
     free = shutil.disk_usage(settings.state_dir).free
-    message = f"{settings.state_dir}: {len(jobs)} jobs, {unfinished} unfinished, {free / 1e9:.1f} GB free"
+    message = f"{settings.state_dir}: {sum(counts.values())} jobs, {unfinished} unfinished, {free / 1e9:.1f} GB free"
     if free < _LOW_SPACE_BYTES:
         return Finding("state", "warning", message, "free some space: preparing needs room for its artifact")
     return Finding("state", "ok", message, "speechstream resume" if unfinished else None)

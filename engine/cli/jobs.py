@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain, islice
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from ..model import JobState
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..model import JobRecord
     from ..runtime.manifest import Manifest
+
+_RECENT: Final = 50  # two screens; whoever wants more says so
+_HEAD: Final = ("JOB", "STATE", "SINCE", "ID", "RECORDING")
 
 
 def _manifest() -> Manifest:
@@ -21,25 +29,52 @@ def _manifest() -> Manifest:
     return Manifest(config.load().state_dir)
 
 
-@click.command(epilog="Example: speechstream jobs --json")
+@click.command(epilog="Example: speechstream jobs --state failed --state ambiguous")
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([str(state) for state in JobState]),
+    multiple=True,
+    help="Only jobs in this state; may be repeated.",
+)
+@click.option("--unfinished", is_flag=True, help="Only jobs that are not at their end.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=_RECENT, show_default=True, help="So many, the newest ones."
+)
+@click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
-def jobs(as_json: bool) -> None:  # noqa: FBT001 - click's
-    """List the jobs of this machine, oldest first."""
-    from .results import print_json
+def jobs(states: tuple[str, ...], *, unfinished: bool, limit: int, everything: bool, as_json: bool) -> None:
+    """List the newest jobs of this machine, oldest of them first."""
+    from ..core.job import FINAL
     from .session import tell
 
+    wanted = {JobState(state) for state in states} | (set(JobState) - FINAL if unfinished else set())
     with _manifest() as manifest:
-        found = manifest.jobs()
+        overview = manifest.overview
+        counts = overview.counts()
+        total = sum(count for state, count in counts.items() if not wanted or state in wanted)
+        found = overview.each() if everything and not wanted else overview.newest(wanted, None if everything else limit)
+        _print_list(found, as_json=as_json)
+    if not counts and not as_json:
+        tell("there are no jobs yet", hint="speechstream transcribe FILE")
+    elif not everything and total > limit:
+        tell(f"the newest {limit} of {total} jobs", hint="`--limit N` or `--all` for more, `--state` for some kinds")
+
+
+def _print_list(found: Iterable[JobRecord], *, as_json: bool) -> None:
+    """One job a line, as it is read: the columns are as wide as the first of them need."""
+    from .results import print_json
+
     if as_json:
         for job in found:
             print_json(_summary(job))
         return
-    if not found:
-        tell("there are no jobs yet", hint="speechstream transcribe FILE")
+    rows = map(_row, found)
+    seen = list(islice(rows, _RECENT))
+    if not seen:
         return
-    rows = [("JOB", "STATE", "SINCE", "ID", "RECORDING"), *(_row(job) for job in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
+    widths = [max(len(row[column]) for row in (_HEAD, *seen)) for column in range(4)]
+    for row in chain((_HEAD,), seen, rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         click.echo("  ".join([*cells, row[4]]).rstrip())
 

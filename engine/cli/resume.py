@@ -23,7 +23,6 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
     Transcripts are printed as `transcribe` does; deliveries as `send` does.
     """
     from .. import config
-    from ..core.job import FINAL
     from ..model import Delivery, Transcript
     from ..runtime.manifest import Manifest
     from .batch import each
@@ -33,7 +32,7 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
     names = jobs
     if not names:
         with Manifest(config.load().state_dir) as manifest:
-            names = tuple(job.id for job in manifest.jobs() if job.state not in FINAL)
+            names = tuple(manifest.overview.unfinished())
         if not names:
             tell("there is nothing to resume")
             return

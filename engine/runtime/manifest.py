@@ -21,6 +21,7 @@ from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
 from ..model import Capabilities, JobState, Span, Tally
 from .database import Database
+from .overview import Overview
 from .rows import (
     artifact_of,
     changed_columns,
@@ -61,6 +62,7 @@ class Manifest:
         self._db = self._database.connection
         self._explained = self._database.explained
         self._transaction = self._database.transaction
+        self.overview = Overview(self._database, lambda row: self._job(row, sealed=True))
 
     def close(self) -> None:
         """Close the file. What was committed stays."""
@@ -73,9 +75,9 @@ class Manifest:
             StateError: it is damaged, or the sealing key is not the one that it was written with.
         """
         self._database.check()
-        for known in self.jobs():
-            job = self.job(known.id)
-            self.lanes(job)
+        with self._explained():
+            for row in self._db.execute("SELECT * FROM job"):
+                self.lanes(self._job(row))
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +102,10 @@ class Manifest:
         return self.folder / "jobs" / job_id / "spool"
 
     def job_folders(self) -> list[Path]:
-        """The folders there are; few, as a job's goes with its end."""
+        """The folders there are of jobs that are not at their end."""
         try:
-            return [path for path in (self.folder / "jobs").iterdir() if path.is_dir()]
+            with os.scandir(self.folder / "jobs") as entries:
+                return [self.folder / "jobs" / entry.name for entry in entries if entry.is_dir()]
         except FileNotFoundError:
             return []
 
@@ -246,9 +249,7 @@ class Manifest:
 
     def jobs(self) -> list[JobRecord]:
         """All jobs, oldest first, without opening any sealed address."""
-        with self._explained():
-            rows = self._db.execute("SELECT * FROM job ORDER BY created_at, id").fetchall()
-        return [self._job(row, sealed=True) for row in rows]
+        return list(self.overview.each())
 
     def recent_costs(self, endpoint: str, count: int) -> list[Tally]:
         """What the last uploads to a service have cost, the newest first."""

@@ -91,6 +91,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """
     ALTER TABLE job ADD COLUMN limit_bytes_s INTEGER;                -- its own limit; 0: none, whatever else is set
     """,
+    """
+    CREATE INDEX job_by_age ON job (created_at, id);
+    CREATE INDEX job_by_state ON job (state, created_at, id);
+    CREATE INDEX job_by_path ON job (source);
+    CREATE INDEX job_by_fingerprint ON job (fingerprint);
+    CREATE INDEX job_by_upload ON job (endpoint, uploaded_at) WHERE uploaded_at IS NOT NULL;
+    CREATE INDEX job_by_artifact ON job (created_at) WHERE artifact IS NOT NULL;
+    CREATE INDEX pace_by_time ON pace (at);
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from engine.cli.results import as_json, require_not_the_recording, require_writable, transcript_path, write_atomically
 from engine.errors import OutputError
+from tests.engine.crowd import populate
 
 if TYPE_CHECKING:
     from tests.engine.cli.conftest import Shell
@@ -142,3 +144,14 @@ def test_a_full_disk_behind_stdout_is_the_users_matter(shell: Shell) -> None:
     assert done.returncode == 1
     assert "There is no space left where the output goes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_long_list_of_jobs_ends_with_the_newest(shell: Shell) -> None:
+    """The newest fifty are listed unless others are asked for, and how many more there are is said on stderr."""
+    populate(shell.home / "state", 120)
+    newest, failed = shell.run("jobs"), shell.run("jobs", "--state", "processing", "--limit", "2", "--json")
+    assert (len(newest.stdout.splitlines()), newest.stdout.split()[-1]) == (1 + 50, "take-000120.wav")
+    assert newest.stderr.startswith("the newest 50 of 120 jobs\n")
+    assert [json.loads(line)["job_id"] for line in failed.stdout.splitlines()] == ["j0006d", "j00077"]
+    assert len(shell.run("jobs", "--all", "--json").stdout.splitlines()) == 120
+    assert len(shell.run("jobs", "--unfinished", "--all").stdout.splitlines()) == 1 + 12
