@@ -131,7 +131,7 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version < VERSION:
-                for statement in _statements(MIGRATIONS[version]):
+                for statement in statements(MIGRATIONS[version]):
                     connection.execute(statement)
                 version += 1
                 connection.execute(f"PRAGMA user_version = {version}")
@@ -141,6 +141,7 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         connection.execute("COMMIT")
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
+    """The statements of a migration, without its comments."""
     lines = "\n".join(line.partition("--")[0] for line in script.splitlines())
     return [statement for statement in lines.split(";") if statement.strip()]
