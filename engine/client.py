@@ -193,6 +193,36 @@ class Client:
         """
         return await self._to_receipt(await self.open(recording))
 
+    def taken(self, recording: Path, facts: os.stat_result) -> Receipt | None:
+        """The processing_id of a file that the service has already, told by its directory entry `facts` alone.
+
+        None where it has to be looked at.
+        """
+        endpoint = self._required_endpoint()
+        job = self._recordings.taken(recording, facts, endpoint, self._recipe, self._track)
+        if job is None or job.processing_id is None:
+            return None
+        return Receipt(job.id, job.processing_id, job.source, job.proof)
+
+    async def bring(self, recording: str | os.PathLike[str]) -> str:
+        """Upload a recording, and leave it to `submit` to make a job of it there. Returns our own job's id.
+
+        Where one request does both, the service has the job already.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        job = await self.open(recording)
+        return (await self._run(job, JobState.SUBMITTING, replace(self._wishes, keep_artifact=False))).id
+
+    async def submit(self, job_id: str) -> Receipt:
+        """The processing_id of a recording that `bring` has brought; what was prepared of it goes from this disk.
+
+        Raises:
+            SpeechStreamError: as `transcribe`.
+        """
+        return await self._to_receipt(self._manifest.job(job_id), replace(self._wishes, keep_artifact=False))
+
     async def upload_growing(self, recording: str | os.PathLike[str], *, idle_s: float = DEFAULT_IDLE_S) -> Receipt:
         """The processing_id of a recording that is still being written: uploaded while it grows.
 
@@ -204,7 +234,7 @@ class Client:
         self._require_as_is("a recording that grows")
         job, added = await self._recordings.growing_job_of(recording, self._required_endpoint())
         self._announce(job, resumed=not added)
-        return await self._to_receipt(job, Source(idle_s=idle_s))
+        return await self._to_receipt(job, replace(self._wishes, source=Source(idle_s=idle_s)))
 
     async def upload_pipe(self, descriptor: int, *, name: str = "stdin") -> Receipt:
         """The processing_id of what comes through a pipe: uploaded as it is, while it comes.
@@ -217,7 +247,7 @@ class Client:
         self._require_as_is("a pipe")
         job = await self._recordings.piped_job(name, self._required_endpoint())
         self._announce(job, resumed=False)
-        return await self._to_receipt(job, Source(descriptor))
+        return await self._to_receipt(job, replace(self._wishes, source=Source(descriptor)))
 
     def _require_as_is(self, what: str) -> None:
         if self._recipe not in {AUTO, AS_IS}:
@@ -355,6 +385,10 @@ class Client:
         """Call `listener` for every event as it happens, in the client's own task; it must not block or raise."""
         self._listeners.append(listener)
 
+    def tell(self, event: Event) -> None:
+        """Tell everybody who listens of what belongs to no single job."""
+        self._emit(event)
+
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:
             listener(event)
@@ -394,8 +428,7 @@ class Client:
             raise ServiceError(f"Job {done.id} is {done.state} and has no transcript")
         return Transcript(done.id, done.processing_id, done.transcription, done.source, done.proof)
 
-    async def _to_receipt(self, job: JobRecord, source: Source | None = None) -> Receipt:
-        wishes = None if source is None else replace(self._wishes, source=source)
+    async def _to_receipt(self, job: JobRecord, wishes: pipeline.Wishes | None = None) -> Receipt:
         done = await self._run(job, JobState.PROCESSING, wishes)
         if done.processing_id is None:
             raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")

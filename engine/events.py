@@ -145,6 +145,15 @@ class Failed:
     resumable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Of many recordings so many are `done`, so many have `failed`; `total` is None until all of them are known."""
+
+    done: int
+    failed: int
+    total: int | None
+
+
 Event: TypeAlias = (
     Opened
     | Decided
@@ -159,6 +168,7 @@ Event: TypeAlias = (
     | Transferred
     | Completed
     | Failed
+    | Counted
 )
 
 _BY_KIND: dict[str, type[Event]] = {

@@ -25,7 +25,7 @@ from .errors import (
     SpeechStreamError,
     UploadRefused,
 )
-from .events import Completed, Failed, Opened, Submitted, Transferred, Waiting, Warned
+from .events import Completed, Failed, Opened, Submitted, Transferred, Warned
 from .identity import (
     growing_artifact,
     grows,
@@ -44,7 +44,7 @@ from .runtime.ownership import owned
 from .runtime.persist import Persistence
 from .runtime.polling import until_done
 from .runtime.submission import Lost, submit
-from .runtime.together import explained, together
+from .runtime.together import together
 from .runtime.turns import Turns
 from .runtime.upload import ambiguous
 from .submitting import all_digests, relapse, submission_of, uploaded_as
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from .model import ArtifactRecord, JobRecord
     from .runtime.crew import Crew
 
-_COMPARING: Final = "the service compares what it has with what was sent"
 _RELAPSE_PAUSE_S: Final = 1.0  # a server that contradicts itself is given a moment
 log = logging.getLogger("speechstream.job")
 _FOLLOW_EVERY_S: Final = 0.25
@@ -114,7 +113,14 @@ async def run(job: JobRecord, crew: Crew, wishes: Wishes) -> JobRecord:
 
 
 def _reached(job: JobRecord, goal: JobState) -> bool:
-    return job.state in FINAL or (goal is JobState.PROCESSING and job.state is JobState.PROCESSING)
+    match goal:
+        case JobState.SUBMITTING:
+            met = job.state in {JobState.SUBMITTING, JobState.PROCESSING}
+        case JobState.PROCESSING:
+            met = job.state is JobState.PROCESSING
+        case _:
+            met = False
+    return met or job.state in FINAL
 
 
 def _leaves_nothing(job: JobRecord, wishes: Wishes) -> bool:
@@ -333,8 +339,7 @@ class JobRun:
         base_url, turns, persistence = await self._base_url(job), await self._turns(job), self._persistence(job)
         submission = await submission_of(job, self._manifest, base_url, self._open)
         try:
-            async with explained(self._emit, Waiting(job.id, _COMPARING, None)):
-                answer = await submit(base_url, submission, self._crew.exchanger, turns, persistence)
+            answer = await submit(base_url, submission, self._crew.exchanger, turns, persistence)
         finally:
             self._manifest.add_to_tally(job.id, persistence.cost)
         if isinstance(answer, Lost):

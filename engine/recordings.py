@@ -62,6 +62,18 @@ class Recordings:
             found = crew.manifest.relocate(found, str(source))
         return found, added
 
+    def taken(
+        self, recording: Path, facts: os.stat_result, endpoint: str, wish: str, track: str | None
+    ) -> JobRecord | None:
+        """The job that the service has of a file, if its directory entry tells: nothing is read.
+
+        None also where anything else than what was asked for then is asked for now.
+        """
+        if self.new:
+            return None
+        job = self.crew.manifest.overview.taken(str(_absolute(recording)), facts, JobKind.TRANSCRIPTION, endpoint)
+        return job if job is not None and _same_recipe(job, wish) and _same_track(job, track) else None
+
     async def _decided(self, job: JobRecord) -> JobRecord:
         """The job with the choice made, if it is ours: no resume makes another one because the link has changed."""
         known = experience(self.crew.manifest, job.endpoint)

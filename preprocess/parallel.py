@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 import xxhash
+from anyio.lowlevel import RunVar
 
 from .child import Limits, ask
 from .command import decode_command, pcm_format, slice_command
@@ -49,6 +50,19 @@ _SLICE_PATIENCE_S: Final = 900.0
 def worker_count() -> int:
     """How many slices are encoded at a time: one for every processor that this process may use."""
     return min(_WORKERS_MAX, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+_ENCODERS: Final[RunVar[anyio.CapacityLimiter]] = RunVar("encoders")
+
+
+def _encoders() -> anyio.CapacityLimiter:
+    """What all recordings that are prepared at once share: several at a time must not be several times too many."""
+    try:
+        return _ENCODERS.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(worker_count())
+        _ENCODERS.set(limiter)
+        return limiter
 
 
 @dataclass(slots=True)
@@ -122,9 +136,8 @@ class ParallelEncoding:
         if known is None:
             slot.segment = await anyio.to_thread.run_sync(self._segments.load, index, slot.sound)
         if known is None and slot.segment is None:
-            async with (
-                self._workers
-            ):  # kept until it is on the disk: a kill costs no more slices than there are workers
+            # both kept until it is on the disk: a kill costs no more slices than there are workers
+            async with self._workers, _encoders():
                 slot.segment = made = await self._encode(slot.piece)
                 if index != self._next:
                     await self._growth.with_room(lambda: self._segments.save(index, slot.sound, made))

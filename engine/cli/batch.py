@@ -66,7 +66,7 @@ def each(
 
     run(options, work)
     if batch.failures:
-        raise Reported(_gravest([error.exit_code for error in batch.failures.values()]))
+        raise Reported(gravest([error.exit_code for error in batch.failures.values()]))
 
 
 class _Batch(Generic[T]):
@@ -101,7 +101,7 @@ async def as_it_is(client: Client, result: T) -> T:
     return result
 
 
-def _gravest(codes: list[ExitCode]) -> ExitCode:
+def gravest(codes: Sequence[ExitCode]) -> ExitCode:
     """Ours before the user's before what only needs another try."""
     for code in (ExitCode.OURS, ExitCode.USER, ExitCode.RESUMABLE):
         if code in codes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .folders import Places, each_of, folder_options
 from .growing import Growing, growing_options
 from .options import Common, common, recipe_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: speechstream transcribe --local interview.mp4 -o interview.txt")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|DIR...")
 @recipe_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Also write the transcript here; a folder for several."
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is printed and written.",
 )
+@folder_options
 @growing_options
 @common("service", "transfer", "wire", "preparing", "new", "output")
 def transcribe(  # noqa: PLR0913 - click's: one argument an option
@@ -38,11 +40,16 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
     *,
     output: Path | None,
     form: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     follow: bool,
     idle_s: float,
     name: str | None,
 ) -> None:
     """Upload each FILE, wait for its transcript, and print it. With - for FILE, standard input is the recording.
+
+    Of a DIR, all recordings in it and below are taken, several at once, and transcripts printed as they come; with -o
+    each is written to the same place below that folder, under the recording's whole name.
 
     May be repeated after any interruption: a recording makes one job, and a transcript already had is printed again.
     """
@@ -53,22 +60,35 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
     manner.require_one(files)
     in_json = options.json or form == "json"
     suffix = ".json" if in_json else ".txt"
+    places = Places(files, include, exclude)
+    places.require_folders()
     if output is not None:
-        require_writable(output, files, suffix)
+        require_writable(output, () if places.has_folders else files, suffix)
+        places.require_room(output)
 
     def show(transcript: Transcript) -> None:
         document = as_json(asdict(transcript))
         if in_json:
             click.echo(document)
         else:
-            if len(files) > 1:
+            if len(files) > 1 or places.has_folders:
                 print_heading(transcript.source)
             print_transcript(transcript.text)
         if output is not None:
             text = document if in_json else transcript.text
-            write_atomically(transcript_path(output, transcript.source, suffix), f"{text}\n")
+            write_atomically(place(output, transcript.source), f"{text}\n")
+
+    def place(folder: Path, source: str) -> Path:
+        if not places.has_folders:
+            return transcript_path(folder, source, suffix)
+        path = folder / places.below(Path(source))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f"{path.name}{suffix}")
 
     async def wait(client: Client, receipt: Receipt) -> Transcript:
         return await client.wait(receipt.job_id)
 
+    if places.has_folders:
+        each_of(options, places, wait, show)
+        return
     each(options, files, manner.upload, wait, show)

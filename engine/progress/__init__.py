@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from ..events import Event
@@ -19,6 +21,12 @@ class Renderer(Protocol):
 
     def close(self) -> None:
         """Leave the terminal as a person expects it."""
+
+
+def aside() -> AbstractContextManager[None]:
+    """Take the bars away while the block writes to the terminal beside them."""
+    bars = sys.modules.get(f"{__name__}.bars")
+    return nullcontext() if bars is None else bars.aside()
 
 
 def make(mode: str, stream: TextIO | None = None) -> Renderer:

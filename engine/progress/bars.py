@@ -7,6 +7,7 @@ two are one bar: of what there will be to send, with the time left of the longer
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from ..events import (
     Checked,
     Completed,
+    Counted,
     Failed,
     Opened,
     Polled,
@@ -31,9 +33,11 @@ from .outlook import Outlook
 from .sentences import duration, pace, printable, sentence, size, waiting
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from ..events import Event
+    from .many import Many
 
 _NAME_WIDTH: Final = 24
 _PERCENT_AND_RATE: Final = "{desc}: {whole:3d}%|{bar}{r_bar}"
@@ -42,31 +46,57 @@ _BOTH: Final = "{desc}: {whole:3d}%|{bar}| {n_fmt} of about {total_fmt}B sent{po
 _SMOOTHING: Final = 0.2  # about the last ten acknowledgements: steady enough to read, quick enough to notice
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]  # a tqdm takes no parameter when the program runs
+class Bar(tqdm):  # type: ignore[type-arg]  # a tqdm takes no parameter when the program runs
     """A bar whose percentage is rounded down: it says 100 only when there is nothing left."""
 
     whole = 0
+    note = ""
 
     @property
     def format_dict(self) -> dict[str, object]:
-        """What a bar's format may name; `whole` is the percentage, which never goes back though a total may grow."""
+        """What a bar's format may name; `whole` is the percentage, which never goes back though a total may grow.
+
+        `note` is free text, which tqdm does not put a comma before.
+        """
         self.whole = max(self.whole, int(100 * self.n // self.total) if self.total else 0)
-        return {**super().format_dict, "whole": self.whole}
+        return {**super().format_dict, "whole": self.whole, "note": self.note}
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Write a line above all bars."""
+    tqdm.write(text, file=stream)
+
+
+def aside() -> AbstractContextManager[None]:
+    """Take all bars away while the block writes to the terminal, and bring them back."""
+    guard: AbstractContextManager[None] = tqdm.external_write_mode(file=sys.stdout)
+    return guard
 
 
 class Bars:
-    """Renders the events of any number of jobs."""
+    """Renders the events of a few jobs; those of many, once their number is told, are left to `many`."""
 
     def __init__(self, stream: TextIO) -> None:
         tqdm.monitor_interval = 0  # no thread of its own: every update comes from an event
         self._stream = stream
+        self._many: Many | None = None
         self._names: dict[str, str] = {}
-        self._bars: dict[tuple[str, str], _Bar] = {}
+        self._bars: dict[tuple[str, str], Bar] = {}
         self._outlooks: dict[str, Outlook] = {}
         self._paces: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        if self._many is None and isinstance(event, Counted):
+            from .many import Many
+
+            self._many = Many(self._stream)
+        if self._many is not None:
+            self._many(event)
+        else:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case Opened():
                 name = printable(PurePath(event.source).name)
@@ -101,6 +131,8 @@ class Bars:
 
     def close(self) -> None:
         """Close every bar where it stands."""
+        if self._many is not None:
+            self._many.close()
         for what, job_id in list(self._bars):
             self._end(what, job_id)
 
@@ -210,10 +242,10 @@ class Bars:
             bar = self._open("state", job_id, bar_format="{desc}")
         bar.set_description_str(f"{self._name(job_id)}: {text}" if self._name(job_id) else text)
 
-    def _open(self, what: str, job_id: str, **settings: object) -> _Bar:
-        bar = _Bar(file=self._stream, dynamic_ncols=True, leave=what not in {"state", "check"}, **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
+    def _open(self, what: str, job_id: str, **settings: object) -> Bar:
+        bar = Bar(file=self._stream, dynamic_ncols=True, leave=what not in {"state", "check"}, **settings)  # type: ignore[call-overload]  # the settings are tqdm's own keywords
         self._bars[what, job_id] = bar
-        opened: _Bar = bar
+        opened: Bar = bar
         return opened
 
     def _end(self, what: str, job_id: str, *, leave: bool | None = None) -> None:

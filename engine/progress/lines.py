@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from ..events import Polled, Waiting, Warned
-from .sentences import sentence
+from ..events import Completed, Counted, Failed, Opened, Polled, Submitted, Waiting, Warned
+from .sentences import printable, sentence
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -22,9 +23,12 @@ class Lines:
         self._stream = stream
         self._quiet = quiet
         self._polled: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._many = False
 
     def __call__(self, event: Event) -> None:
         """Write the event's sentence, if it is worth one."""
+        self._many |= isinstance(event, Counted)
         if self._quiet and not isinstance(event, Warned):
             return
         if isinstance(event, Waiting) and event.seconds is not None and event.seconds < _WORTH_SAYING_S:
@@ -35,8 +39,19 @@ class Lines:
             self._polled.add(event.processing_id)
         text = sentence(event)
         if text is not None:
-            self._stream.write(text + "\n")
+            self._stream.write(f"{self._whose(event)}{text}\n")
             self._stream.flush()
+
+    def _whose(self, event: Event) -> str:
+        """The name of the recording, where there are many."""
+        if isinstance(event, Opened):
+            self._names[event.job_id] = printable(PurePath(event.source).name)
+            return ""
+        if not self._many or isinstance(event, Counted):
+            return ""
+        over = isinstance(event, Submitted | Completed | Failed)
+        name = self._names.pop(event.job_id, "") if over else self._names.get(event.job_id, "")
+        return f"{name}: " if name else ""
 
     def close(self) -> None:
         """Nothing is held back."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from ..events import (
     Checked,
     Completed,
+    Counted,
     Decided,
     Failed,
     Opened,
@@ -52,7 +53,7 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one arm for each e
             return _transferred(event)
         case Polled():
             return f"the service is at work on {event.processing_id} ({event.status}); waiting for the transcript"
-        case Prepared() | Uploaded() | Checked() | Completed() | Failed():
+        case Prepared() | Uploaded() | Checked() | Completed() | Failed() | Counted():
             return None
         case _:
             assert_never(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ class ServiceAccess:
         self._key = key
         self._opened: dict[str, tuple[str, Secret]] = {}
         self._opening = anyio.Lock()
+        self._lines: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def base_url(self, endpoint: str) -> str:
         """The address to talk to for what the manifest calls `endpoint`.
@@ -67,7 +69,8 @@ class ServiceAccess:
             ConfigError: there is no key for it.
         """
         _, key = await self._open(endpoint)
-        return Turns(manifest, self._clock, emit, account_of(endpoint, "" if endpoint == LOCAL else key.reveal()))
+        account = account_of(endpoint, "" if endpoint == LOCAL else key.reveal())
+        return Turns(manifest, self._clock, emit, account, self._lines[account])
 
     async def _open(self, endpoint: str) -> tuple[str, Secret]:
         async with self._opening:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..core.lane import key_rejected
 from ..errors import UploadRefused
+from ..events import Waiting
 from ..faults import BadParts, Conflict, Gone, Refused, TooLarge, Unauthorized
 from ..wire import service
+from .together import explained
 
 if TYPE_CHECKING:
     from ..model import Plan, Span
     from .exchange import Exchanger
     from .persist import Persistence
     from .turns import Turns
+
+_COMPARING: Final = "the service compares what it has with what was sent"
 
 
 class Why(Enum):
@@ -52,10 +56,11 @@ async def submit(
         UploadRefused: the service will not make a job of it.
         GaveUp: no answer within the budget.
     """
+    comparing = Waiting(persistence.job_id, _COMPARING, None)
 
     async def attempt() -> str | Lost:
         try:
-            async with turns.upload(persistence.job_id):
+            async with turns.upload(persistence.job_id), explained(turns.emit, comparing):
                 return await exchanger.converse(service.submit(endpoint, submission))
         except BadParts as fault:
             return Lost(Why.DIFFERENT, fault.parts)

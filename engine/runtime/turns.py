@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import anyio
 
 from ..core.pacing import STATUS_PER_ID, UPLOADS_PER_KEY
 from ..events import Waiting
@@ -13,6 +15,7 @@ from ..faults import Offline, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from ..core.pacing import RateLimit
     from ..events import Event
@@ -22,35 +25,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Turns for one API key at one service."""
+    """Turns for one API key at one service.
+
+    `line` is where the jobs of this process wait for a turn to upload: whoever has waited longest goes first.
+    """
 
     manifest: Manifest
     clock: Clock
     emit: Callable[[Event], None]
     account: str
+    line: anyio.Lock = field(default_factory=anyio.Lock)
 
     @asynccontextmanager
     async def upload(self, job_id: str) -> AsyncIterator[None]:
         """A turn for `POST /v1/upload` in either form."""
         reason = "the service takes 5 uploads a minute; waiting for a turn"
-        async with self._turn(f"upload {self.account}", UPLOADS_PER_KEY, job_id, reason):
+        if self.line.locked():
+            self.emit(Waiting(job_id, reason, None))
+        async with self._held(f"upload {self.account}", UPLOADS_PER_KEY, job_id, reason, self.line):
             yield
 
     @asynccontextmanager
     async def status(self, job_id: str, processing_id: str) -> AsyncIterator[None]:
         """A turn for `GET /v1/status` of one id."""
-        async with self._turn(f"status {processing_id}", STATUS_PER_ID, job_id, None):
+        async with self._held(f"status {processing_id}", STATUS_PER_ID, job_id, None, nullcontext()):
             yield
 
     @asynccontextmanager
-    async def _turn(self, scope: str, limit: RateLimit, job_id: str, reason: str | None) -> AsyncIterator[None]:
+    async def _held(
+        self, scope: str, limit: RateLimit, job_id: str, reason: str | None, line: AbstractAsyncContextManager[None]
+    ) -> AsyncIterator[None]:
         """Hold a slot around one call; it counts from the reply, and not at all if nothing reached the server."""
-        slot, wait_s = self.manifest.reserve(scope, limit, self.clock.wall())
-        while slot is None:
-            if reason is not None:
-                self.emit(Waiting(job_id, reason, wait_s))
-            await self.clock.sleep(wait_s)
-            slot, wait_s = self.manifest.reserve(scope, limit, self.clock.wall())
+        async with line:
+            slot = await self._slot(scope, limit, job_id, reason)
         try:
             yield
         except (Offline, Unreachable):
@@ -60,6 +67,15 @@ class Turns:
             self.manifest.settle(slot, self.clock.wall())
             raise
         self.manifest.settle(slot, self.clock.wall())
+
+    async def _slot(self, scope: str, limit: RateLimit, job_id: str, reason: str | None) -> int:
+        while True:
+            slot, wait_s = self.manifest.reserve(scope, limit, self.clock.wall())
+            if slot is not None:
+                return slot
+            if reason is not None:
+                self.emit(Waiting(job_id, reason, wait_s))
+            await self.clock.sleep(wait_s)
 
 
 def account_of(endpoint: str, api_key: str) -> str:

@@ -1,0 +1,91 @@
+"""A folder of recordings, the real command, and no mercy: whatever interrupts it, each recording makes one job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.runtime.manifest import Manifest
+from tests.faults.command import Command, environment
+from tests.faults.service import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PATIENCE_S = 120.0
+_GLANCE_S = 0.01
+
+
+def fill(folder: Path, count: int, size_bytes: int) -> set[str]:
+    """So many recordings that all differ, in folders of ten; returns their digests."""
+    digests = set()
+    for number in range(count):
+        content = random.Random(number).randbytes(size_bytes + number)
+        path = folder / f"day-{number // 10}" / f"take-{number:03}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        digests.add(hashlib.sha256(content).hexdigest())
+    return digests
+
+
+def take_the_limit_away(state: Path) -> None:
+    """Forget every call in the moment it is noted: 60 recordings would take a quarter of an hour."""
+    Manifest(state).close()
+    with closing(sqlite3.connect(state / "manifest.db")) as database:
+        database.execute("CREATE TRIGGER hurry AFTER INSERT ON pace BEGIN DELETE FROM pace WHERE id = NEW.id; END")
+
+
+@pytest.mark.parametrize(
+    ("count", "kills"), [pytest.param(12, 2, id="few"), pytest.param(64, 8, marks=pytest.mark.long, id="many")]
+)
+def test_a_folder_survives_any_number_of_kills(tmp_path: Path, count: int, kills: int) -> None:
+    """Killed again and again, the same command goes on; each recording arrives whole, once, and makes one job."""
+    wanted, chance, state = fill(tmp_path / "recordings", count, 200_000), random.Random(count), tmp_path / "state"
+    take_the_limit_away(state)
+    with Service(tmp_path / "service", options=("--no-transcriber", "--uploads-per-minute", "100000")) as service:
+        given = environment(state, f"http://127.0.0.1:{service.port}/v1")
+        words = ("upload", str(tmp_path / "recordings"), "--recipe", "as-is", "--json", "--progress", "none")
+        for _ in range(kills):
+            with Command(words, given) as command:
+                until = time.monotonic() + chance.uniform(0.4, 1.2)
+                while time.monotonic() < until and not command.ended:
+                    time.sleep(_GLANCE_S)
+                command.kill()
+        with Command(words, given) as command:
+            code, printed = command.finish(_PATIENCE_S)
+        receipts = [json.loads(line) for line in printed.splitlines()]
+        arrived = {hashlib.sha256(path.read_bytes()).hexdigest() for path in service.recordings().values()}
+        assert code == 0, command.complaints
+        assert sorted(receipt["processing_id"] for receipt in receipts) == sorted(service.jobs())
+        assert (len(service.jobs()), arrived) == (count, wanted)
+        assert len({receipt["source"] for receipt in receipts}) == count
+    with Manifest(state) as manifest:
+        assert [folder.name for folder in manifest.job_folders() if (folder / "spool").exists()] == []
+
+
+def test_what_fails_is_said_last_and_stops_nothing(tmp_path: Path) -> None:
+    """Two of five cannot be used: three arrive, each failure is told, the exit code is the gravest."""
+    folder, state = tmp_path / "recordings", tmp_path / "state"
+    fill(folder, 3, 50_000)
+    (folder / "a.mp3").write_bytes(b"no sound")
+    (folder / "b.mp3").write_bytes(b"nor here")
+    (folder / "notes.txt").write_text("who spoke when")
+    with Service(tmp_path / "service") as service:
+        given = environment(state, f"http://127.0.0.1:{service.port}/v1")
+        # what is no recording by its content is found out by preparing; as it is, anything goes
+        with Command(("upload", str(folder), "--include", "*.wav", "--recipe", "as-is"), given) as command:
+            assert command.finish(_PATIENCE_S)[0] == 0
+        with Command(("upload", str(folder), "--exclude", "day-*", "--json"), given) as command:
+            code, printed = command.finish(_PATIENCE_S)
+        summary = json.loads(command.complaints[-1])
+    assert (code, printed, len(service.jobs())) == (1, "", 3)
+    assert summary["summary"] == {"done": 0, "failed": 2, "total": 2}
+    assert summary["passed_over"] == {"other": 1}
+    assert sorted(failure["about"].rpartition("/")[2] for failure in summary["failures"]) == ["a.mp3", "b.mp3"]
