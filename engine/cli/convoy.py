@@ -52,6 +52,11 @@ class Tally:
         """How many failed."""
         return self.codes.total()
 
+    @property
+    def counted(self) -> int:
+        """How many came to an end, good or bad."""
+        return self.done + self.failed
+
     def add(self, about: str, error: SpeechStreamError) -> None:
         """Count a failure, and remember it if there are not too many."""
         self.codes[error.exit_code] += 1

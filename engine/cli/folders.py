@@ -138,6 +138,7 @@ def each_of(
     A recording that fails does not stop the others.
 
     Raises:
+        UserError: there is no recording.
         SpeechStreamError: what concerns all of them.
         Reported: some failed; each was told, and all once more at the end.
     """
@@ -157,7 +158,10 @@ def each_of(
         run(options, work)
     finally:
         for convoy, listing in held:
-            _sum_up(convoy.tally, convoy.total, listing, in_json=options.json)
+            if convoy.tally.counted:
+                _sum_up(convoy.tally, convoy.total, listing, in_json=options.json)
+    if not any(convoy.tally.counted for convoy, _ in held):
+        raise _nothing(places, Counter[Passed]() if not held else held[0][1].passed)
     codes = [code for convoy, _ in held for code in convoy.tally.codes]
     if codes:
         raise Reported(gravest(codes))
@@ -192,15 +196,24 @@ def _sum_up(tally: Tally, total: int | None, listing: Listing, *, in_json: bool)
         passed: dict[str, object] = {why.name.lower(): count for why, count in listing.passed.items()}
         click.echo(as_json({"summary": summary, "passed_over": passed, "failures": failures}), err=True)
         return
-    passed_over = ", ".join(f"{count} {why}" for why, count in listing.passed.most_common())
-    if passed_over:
-        tell(f"passed over: {passed_over}")
+    if listing.passed:
+        tell(f"passed over: {_reasons(listing.passed)}")
     of = f" of {total}" if total is not None and total != tally.done else ""
     tell(f"{tally.done}{of} recordings are at the service, {tally.failed} failed" + (":" if tally.failed else ""))
     for about, error in tally.failures:
         tell(f"  {about}: {error.message}" if about else f"  {error.message}")
     if tally.failed > len(tally.failures):
         tell(f"  and {tally.failed - len(tally.failures)} more")
+
+
+def _nothing(places: Places, passed: Counter[Passed]) -> UserError:
+    where = ", ".join(f"{str(path)!r}" for path in places.given)
+    why = f" (passed over: {_reasons(passed)})" if passed else ""
+    return UserError(f"There is no recording in {where}{why}", hint="`--include '*'` takes whatever there is")
+
+
+def _reasons(passed: Counter[Passed]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in passed.most_common())
 
 
 _OPTIONS: Final = (
