@@ -1,121 +1,133 @@
-"""What the client costs when the link costs nothing: `speechstream send` beside `curl`, to the service built in."""
+"""What client and service cost when the link costs nothing, beside programs that nobody here wrote.
+
+Every contestant sends the same file to every place, in turn, several rounds. Places: a sink that throws bytes away as
+fast as the kernel can, the service built in, and `@tus/server`; the first and the last also over TLS, with an authority
+made for the run. Contestants: `speechstream send`, bare httpx, curl in one PATCH, tus-js-client. What is not installed
+is left out: `.ci/peers DIR` installs the npm packages, `--peers DIR` says where.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import platform
 import random
-import secrets
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
+from .contestants import CONTESTANTS, Cost, start_up_s
+from .places import PLACES, Ground, Peers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
 MIB = 1 << 20
-COMMAND = Path(sys.executable).with_name("speechstream")
+OURS = "speechstream send"
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one run of one contestant cost."""
+class Figure:
+    """What one contestant needed for one place: medians, and the highest peak."""
 
-    seconds: float
-    cpu_s: float
-    peak_kib: int
+    place: str
+    contestant: str
+    size_bytes: int
+    mb_s: float
+    cpu_s_a_gb: float
+    server_cpu_s_a_gb: float
+    peak_mib: float
+    runs: tuple[Cost, ...]
 
-
-@contextmanager
-def service(folder: Path, key: str) -> Iterator[str]:
-    """A fresh service on loopback; yields its endpoint."""
-    command = [
-        sys.executable, "-m", "engine.devserver", "--port", "0", "--data", str(folder),
-        "--keys-from-stdin", "--announce", "json", "--no-transcriber", "--no-access-log",
-    ]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{key}\n")
-        process.stdin.flush()
-        yield json.loads(process.stdout.readline())["endpoint"]
-        process.stdin.close()
-        process.wait()
-
-
-def run(command: list[str], environment: dict[str, str]) -> Cost:
-    """Run a command to its end and tell its cost; its own children count too."""
-    started_s = time.monotonic()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        words = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} failed: {words.decode()[-500:]}")
-    return Cost(time.monotonic() - started_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+    @classmethod
+    def of(cls, place: str, contestant: str, size_bytes: int, runs: Sequence[Cost]) -> Figure:
+        """Sum up the runs."""
+        gb = size_bytes / 1e9
+        return cls(
+            place,
+            contestant,
+            size_bytes,
+            gb * 1000 / statistics.median(run.seconds for run in runs),
+            statistics.median(run.cpu_s for run in runs) / gb,
+            statistics.median(run.server_cpu_s for run in runs) / gb,
+            max(run.peak_kib for run in runs) / 1024,
+            tuple(runs),
+        )
 
 
-def send(file: Path, endpoint: str, key: str, scratch: Path) -> Cost:
-    """Our command, as a user would type it."""
-    environment = {
-        **os.environ,
-        "SPEECHSTREAM_ENDPOINT": endpoint,
-        "SPEECHSTREAM_API_KEY": key,
-        "SPEECHSTREAM_STATE_DIR": str(scratch / secrets.token_hex(4)),
-    }
-    return run([str(COMMAND), "send", str(file), "--to", f"{endpoint}/uploads",
-                "--header", f"Authorization: Bearer {key}", "--progress", "none"], environment)  # fmt: skip
+def payload(file: Path, size_mib: int) -> int:
+    """Write the same bytes for the same size, no two blocks of them alike; returns the size in bytes."""
+    block = random.Random(1).randbytes(MIB)
+    with file.open("wb") as out:
+        for number in range(size_mib):
+            out.write(number.to_bytes(8, "big") + block[8:])
+    return size_mib * MIB
 
 
-def curl(file: Path, endpoint: str, key: str, _: Path) -> Cost:
-    """One PATCH by curl, to an upload made beforehand."""
-    headers = {"Authorization": f"Bearer {key}", "Tus-Resumable": "1.0.0", "Upload-Length": str(file.stat().st_size)}
-    made = httpx.post(f"{endpoint}/uploads", headers=headers)
-    url = str(httpx.URL(endpoint).join(made.headers["location"]))
-    return run(["curl", "--silent", "--show-error", "--fail", "-X", "PATCH", "-T", str(file), "-H", "Expect:",
-                "-H", f"Authorization: Bearer {key}", "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Offset: 0",
-                "-H", "Content-Type: application/offset+octet-stream", url], dict(os.environ))  # fmt: skip
+def measure(options: argparse.Namespace, ground: Ground, file: Path, size_bytes: int) -> list[Figure]:
+    """Have every contestant send the file to every place, `options.rounds` times."""
+    places = [place for place in PLACES if options.only in place.name and place.is_here(ground)]
+    runs: dict[tuple[str, str], list[Cost]] = {}
+    for number in range(options.rounds):
+        for place in places:
+            for contestant in CONTESTANTS:
+                if not contestant.is_here(ground) or (options.ours and contestant.name != OURS):
+                    continue
+                with place.open(ground) as opened:
+                    cost = contestant.send(ground, opened, file)
+                runs.setdefault((place.name, contestant.name), []).append(cost)
+                rate = size_bytes / 1e6 / cost.seconds
+                print(f"round {number + 1}: {place.name}: {contestant.name}: {rate:.0f} MB/s", file=sys.stderr)
+    return [Figure.of(place, contestant, size_bytes, costs) for (place, contestant), costs in runs.items()]
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures, and how many times each rate ours is."""
+    lines = [
+        f"{'place':18} {'contestant':18} {'MB/s':>6} {'CPU s/GB':>9} {'server':>7} {'peak MiB':>9} {'ours / its':>11}"
+    ]
+    ours = {figure.place: figure.mb_s for figure in figures if figure.contestant == OURS}
+    for figure in figures:
+        ratio = f"{ours[figure.place] / figure.mb_s:11.2f}" if figure.place in ours else ""
+        lines.append(
+            f"{figure.place:18} {figure.contestant:18} {figure.mb_s:6.0f} {figure.cpu_s_a_gb:9.2f} "
+            f"{figure.server_cpu_s_a_gb:7.2f} {figure.peak_mib:9.0f} {ratio}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size-mb", type=int, default=1000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size-mib", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", type=Path, default=Path("build/peers"), help="where `.ci/peers` installed them")
+    parser.add_argument("--only", default="", metavar="WORD", help="only places with this in their names")
+    parser.add_argument("--ours", action="store_true", help="only our own client")
+    parser.add_argument("--start-up", type=int, default=5, metavar="RUNS", help="runs of the start-up measurement")
+    parser.add_argument("--scratch", type=Path, help="where the servers' data lies (a folder of the system's)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     options = parser.parse_args()
-    contestants = {"speechstream send": send, **({"curl": curl} if shutil.which("curl") else {})}
-    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
-    with tempfile.TemporaryDirectory() as name:
-        scratch, key = Path(name), secrets.token_urlsafe(16)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch)))
+        ground = Ground(scratch, Peers.found(options.peers, scratch))
         file = scratch / "payload"
-        block = random.Random(1).randbytes(MIB)
-        with file.open("wb") as out:
-            for number in range(options.size_mb):
-                out.write(number.to_bytes(8, "big") + block[8:])
-        for number in range(options.rounds):
-            for contestant, contest in contestants.items():
-                data = scratch / f"service-{number}"
-                with service(data, key) as endpoint:
-                    costs[contestant].append(contest(file, endpoint, key, scratch))
-                shutil.rmtree(data)
-    print(f"{options.size_mb} MiB, medians of {options.rounds}")
-    print(f"{'':20} {'MB/s':>8} {'CPU s':>8} {'peak MiB':>9}")
-    for contestant, runs in costs.items():
-        rate = options.size_mb * MIB / 1e6 / statistics.median(cost.seconds for cost in runs)
-        cpu_s = statistics.median(cost.cpu_s for cost in runs)
-        peak = max(cost.peak_kib for cost in runs) / 1024
-        print(f"{contestant:20} {rate:8.0f} {cpu_s:8.2f} {peak:9.0f}")
+        size_bytes = payload(file, options.size_mib)
+        starts = [start_up_s(ground, file) for _ in range(options.start_up)]
+        figures = measure(options, ground, file, size_bytes)
+    print(
+        f"{options.size_mib} MiB, medians of {options.rounds}, {platform.machine()}, Python {platform.python_version()}"
+    )
+    print(table(figures))
+    if starts:
+        print(f"from the start of the process to the file's first byte at the sink: {statistics.median(starts):.3f} s")
+    if options.json:
+        found = {"figures": [asdict(figure) for figure in figures], "start_up_s": starts}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One connection at a time to wherever its requests go: the one place where a request becomes traffic.
 
-The only importer of httpx, by its public interface alone. An exchange either returns a whole `Response` or raises a
+Speaks httpx, by its public interface alone. An exchange either returns a whole `Response` or raises a
 `Fault`; it never retries. A line carries one conversation at a time, so its one connection is always known: httpx
 tells of it through the `trace` extension.
 """
@@ -25,6 +25,7 @@ from ..wire.address import origin
 from ..wire.message import REPLY_WAIT_S, Response
 from . import kernel
 from .causes import is_offline, system_errors, was_refused, words_of
+from .direct import Direct
 from .sending import Outgoing, Watch
 from .watchdog import Door, Errand
 
@@ -248,9 +249,12 @@ class Line:
 
 
 def _client(shared: Shared) -> httpx.AsyncClient:
+    transport = shared.transport
+    if transport is None and not set(urllib.request.getproxies()) - {"no"}:
+        transport = Direct(shared.trust, keepalive_s=IDLE_CONNECTION_S)
     try:
         return httpx.AsyncClient(
-            transport=shared.transport,
+            transport=transport,
             verify=shared.trust,
             timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S),
             limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_CONNECTION_S),

@@ -131,7 +131,8 @@ def test_policy_and_protocol_touch_nothing(module: str) -> None:
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("httpx", {"engine.runtime.line"}),
+        ("httpx", {"engine.runtime.line", "engine.runtime.direct"}),
+        ("httpcore", {"engine.runtime.direct", "engine.runtime.sockets"}),
         ("tqdm", {"engine.progress.bars"}),
         ("cryptography", {"engine.runtime.sealing"}),
         ("filelock", {"engine.runtime.ownership"}),
@@ -159,8 +160,18 @@ def test_only_the_client_and_the_command_reach_the_pipeline() -> None:
 def test_every_import_is_ours_a_dependency_or_the_language() -> None:
     """Nothing is imported that the package does not ask for."""
     asked = {
-        *("anyio", "av", "click", "cryptography", "ffmpeg", "filelock", "httpx", "imageio_ffmpeg", "platformdirs"),
-        *("tqdm", "xxhash", "keyring", "h11", "pocketsphinx", "python_multipart", "starlette", "uvicorn"),
+        *("anyio", "av", "click", "cryptography", "ffmpeg", "filelock", "httpcore", "httpx", "platformdirs"),
+        *(
+            "imageio_ffmpeg",
+            "tqdm",
+            "xxhash",
+            "keyring",
+            "h11",
+            "pocketsphinx",
+            "python_multipart",
+            "starlette",
+            "uvicorn",
+        ),
         *("engine", "preprocess"),
     }
     used = {name.split(".")[0] for module in MODULES for name in imports(module)}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 import pytest
 import xxhash
 from hypothesis import HealthCheck, given, settings
@@ -99,6 +101,31 @@ async def test_a_change_is_found_in_the_head_of_a_part_that_was_half_sent(path: 
             other.write(b"\xff")
         with pytest.raises(RecordingChanged):
             await hasher.read(100, 100)
+
+
+@pytest.mark.parametrize(("answer", "threads"), [(None, 1), (errno.EAGAIN, 4), (errno.EOPNOTSUPP, 4)])
+async def test_only_what_is_in_memory_is_read_without_a_thread(
+    answer: int | None, threads: int, file: ArtifactFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has to be waited for, or that does not tell, must not hold up the other lanes. Same bytes always."""
+    asked: list[int] = []
+    in_thread = anyio.to_thread.run_sync
+
+    async def counted(*arguments: object) -> object:
+        asked.append(1)
+        return await in_thread(*arguments)  # type: ignore[arg-type]  # passed on as they came
+
+    def told(_: int, buffers: list[bytearray], *__: int) -> int:
+        if answer is not None:
+            raise OSError(answer, os.strerror(answer))
+        return len(buffers[0])
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
+    monkeypatch.setattr(os, "preadv", told)
+    hasher = PartHasher(file, PLAN, {})
+    assert b"".join([await hasher.read(start, 250) for start in range(0, 1000, 250)]) == CONTENT
+    assert tuple(hasher.fresh.values()) == DIGESTS
+    assert len(asked) == threads
 
 
 def test_the_artifacts_digest_is_over_its_parts_digests() -> None:

@@ -1,0 +1,136 @@
+"""Our own sockets beneath httpx: bytes whole and in order, over whatever address answers."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+import httpcore
+import pytest
+
+from engine.runtime.sockets import Sockets
+from tests.faults.tls import HERE, Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+BODY = hashlib.shake_128(b"a body").digest(20 << 20)  # more than any socket's buffers take at once
+
+
+class Digester:
+    """Reads a connection until it has a body's worth, says its digest, and stays."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.listener = socket.create_server((HERE, 0))
+        self.ended = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        port: int = self.listener.getsockname()[1]
+        return port
+
+    def _serve(self) -> None:
+        line, _ = self.listener.accept()
+        if self._tls is not None:
+            line = self._tls.wrap_socket(line, server_side=True)
+        digest, left = hashlib.sha256(), len(BODY)
+        with line:
+            while left:
+                piece = line.recv(left)
+                digest.update(piece)
+                left -= len(piece)
+            line.sendall(digest.digest())
+            self.ended.wait(10)
+
+
+@pytest.fixture
+def digester() -> Iterator[Digester]:
+    server = Digester()
+    yield server
+    server.ended.set()
+    server.listener.close()
+
+
+async def test_a_body_arrives_whole(digester: Digester) -> None:
+    """What the kernel does not take at once goes later, in order; an answer is read when it comes."""
+    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
+    await connection.write(BODY, timeout=20)
+    assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
+    await connection.aclose()
+
+
+async def test_a_body_arrives_whole_over_tls(tmp_path: Path) -> None:
+    """The same over TLS, while the raw socket can still be looked at by who watches the connection."""
+    authority = Authority(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(authority.certificate())
+    digester = Digester(server)
+    raw = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
+    watched = raw.get_extra_info("socket")
+    trust = ssl.create_default_context(cafile=authority.file)
+    connection = await raw.start_tls(trust, server_hostname=HERE, timeout=5)
+    await connection.write(BODY, timeout=20)
+    assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
+    assert watched.getpeername() == (HERE, digester.port)
+    assert connection.get_extra_info("ssl_object").version() == "TLSv1.3"
+    await connection.aclose()
+    assert watched.fileno() < 0
+    digester.ended.set()
+    digester.listener.close()
+
+
+async def test_an_idle_connection_that_ended_can_be_told(digester: Digester) -> None:
+    """httpcore asks before it sends on a connection that was idle."""
+    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
+    assert not connection.get_extra_info("is_readable")
+    await connection.write(BODY, timeout=20)
+    await connection.read(100, timeout=5)
+    digester.ended.set()
+    assert await connection.read(100, timeout=5) == b""
+    assert connection.get_extra_info("is_readable")
+    await connection.aclose()
+
+
+async def test_the_address_that_answers_is_taken(digester: Digester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's first address may refuse, and another not exist: the one that answers carries the bytes."""
+    dead = socket.create_server((HERE, 0))
+    port = dead.getsockname()[1]
+    dead.close()
+
+    async def found(*_: object, **__: object) -> list[tuple[object, ...]]:
+        addresses = ((HERE, port), (HERE, digester.port))
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", found)
+    connection = await Sockets().connect_tcp("recordings.example", 1, timeout=5)
+    assert connection.get_extra_info("server_addr") == (HERE, digester.port)
+    await connection.aclose()
+
+
+async def test_a_host_that_refuses_is_an_error_with_the_systems_own_beneath(digester: Digester) -> None:
+    """Who decides what to do next needs to know that somebody was there."""
+    digester.listener.close()
+    free = socket.create_server((HERE, 0))
+    port = free.getsockname()[1]
+    free.close()
+    with pytest.raises(httpcore.ConnectError) as caught:
+        await Sockets().connect_tcp(HERE, port, timeout=5)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+async def test_a_silent_peer_is_left_in_time(digester: Digester) -> None:
+    """Reading and writing end when their time is over."""
+    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
+    with pytest.raises(httpcore.ReadTimeout):
+        await connection.read(100, timeout=0.01)
+    await connection.aclose()
+    with pytest.raises(httpcore.ReadError):
+        await connection.read(100, timeout=5)
