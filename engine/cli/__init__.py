@@ -12,6 +12,7 @@ _INTERRUPTED: Final = 130  # ExitCode.INTERRUPTED, where nothing is imported yet
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "transcribe": ("transcribe", "Upload recordings and print their transcripts."),
     "upload": ("upload", "Upload recordings and print their processing_ids."),
+    "watch": ("watch", "Upload what a recorder drops into a folder, until interrupted."),
     "send": ("send", "Deliver a file to any tus server, resumably; print the upload's URL."),
     "plan": ("plan", "Show what each recipe would make of a recording."),
     "prepare": ("prepare", "Only prepare a recording, into a file."),

@@ -68,7 +68,8 @@ class Convoy(Generic[T]):
     """Works through recordings; `finish` makes the result of a submission, `show` prints it.
 
     `failed`, where it is given, is asked of each failure whether it was dealt with: then it is neither told nor
-    counted, and does not end the convoy.
+    counted, and does not end the convoy. `skips` is asked of what the service has already whether that is all that is
+    wanted.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Convoy(Generic[T]):
         finish: Callable[[Client, Receipt], Awaitable[T]],
         show: Callable[[T], None],
         failed: Callable[[Path, SpeechStreamError], bool] | None = None,
+        skips: Callable[[Path], bool] | None = None,
     ) -> None:
         self.tally = Tally()
         self.total: int | None = None
@@ -84,6 +86,7 @@ class Convoy(Generic[T]):
         self._finish = finish
         self._show = show
         self._failed = failed
+        self._skips = skips
         self._begun = anyio.Semaphore(_BEGUN)
         self._in_line = anyio.Semaphore(_IN_LINE)
         self._awaited = anyio.Semaphore(_AWAITED)
@@ -100,7 +103,7 @@ class Convoy(Generic[T]):
                 if receipt is None:
                     await self._begun.acquire()
                     tasks.start_soon(self._through, found.path)
-                else:
+                elif self._skips is None or not self._skips(found.path):
                     await self._awaited.acquire()
                     tasks.start_soon(self._onward, found.path, receipt)
 

@@ -59,6 +59,24 @@ class Places:
         if self.has_folders and not output.is_dir():
             raise OutputError(f"{output} is not a folder, and there may be many results", hint=f"mkdir {output}")
 
+    def place(self, output: Path, source: Path, suffix: str) -> Path:
+        """Where a recording's result goes below the folder `output`, which is made as deep as need be.
+
+        Its whole name is kept: of `take.wav` and `take.mp3` neither result may take the other's place.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        path = output / self.below(source)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {path.parent} for the result cannot be made: {error.strerror}",
+                hint="choose another place with -o",
+            ) from error
+        return path.with_name(f"{path.name}{suffix}")
+
     def listing(self, but: Path) -> Listing:
         """A listing of them all, without the folder `but`."""
         selection = Selection(self.include, self.exclude)

@@ -76,14 +76,9 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
             print_transcript(transcript.text)
         if output is not None:
             text = document if in_json else transcript.text
-            write_atomically(place(output, transcript.source), f"{text}\n")
-
-    def place(folder: Path, source: str) -> Path:
-        if not places.has_folders:
-            return transcript_path(folder, source, suffix)
-        path = folder / places.below(Path(source))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f"{path.name}{suffix}")
+            source = Path(transcript.source)
+            target = places.place(output, source, suffix) if places.has_folders else None
+            write_atomically(target or transcript_path(output, transcript.source, suffix), f"{text}\n")
 
     async def wait(client: Client, receipt: Receipt) -> Transcript:
         return await client.wait(receipt.job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -89,3 +90,32 @@ def test_what_fails_is_said_last_and_stops_nothing(tmp_path: Path) -> None:
     assert summary["summary"] == {"done": 0, "failed": 2, "total": 2}
     assert summary["passed_over"] == {"other": 1}
     assert sorted(failure["about"].rpartition("/")[2] for failure in summary["failures"]) == ["a.mp3", "b.mp3"]
+
+
+def test_a_watch_takes_what_comes_until_it_is_interrupted(tmp_path: Path) -> None:
+    """What is there, and what is dropped there; a second run takes only what it has not; the end is 130."""
+    folder, state = tmp_path / "recorder", tmp_path / "state"
+    fill(folder, 2, 50_000)
+    with Service(tmp_path / "service") as service:
+        given = environment(state, f"http://127.0.0.1:{service.port}/v1")
+        words = ("watch", str(folder), "--settle", "0.3s", "--recipe", "as-is", "--json", "--progress", "json")
+        with Command(words, given) as command:
+            submitted(command, 2)
+            (folder / "coming.part").write_bytes(random.Random(99).randbytes(70_000))
+            (folder / "coming.part").rename(folder / "coming.wav")
+            submitted(command, 3)
+            command.process.send_signal(signal.SIGINT)
+            code, printed = command.finish(_PATIENCE_S)
+        with Command((*words, "--once"), given) as command:
+            again = command.finish(_PATIENCE_S)
+        assert (code, len(printed.splitlines()), len(service.jobs())) == (130, 3, 3)
+        assert again == (0, "")
+
+
+def submitted(command: Command, count: int) -> None:
+    """Wait until so many recordings are at the service."""
+    until = time.monotonic() + _PATIENCE_S
+    while len(command.of("submitted")) < count:
+        assert not command.ended, command.complaints
+        assert time.monotonic() < until, command.events[-5:]
+        time.sleep(_GLANCE_S)
