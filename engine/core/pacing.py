@@ -49,7 +49,13 @@ class RequestSizing:
     first_bytes: int = 1 * MIB
     floor_bytes: int = 64 << 10
     ceiling_bytes: int = 64 * MIB
+    quick_s: float = 1.0  # beyond the ceiling, a payload takes no longer than this
+    quick_ceiling_bytes: int = 512 * MIB  # at 1.5 GB/s, what lies between two requests of 64 MiB is a tenth of the time
     growth: int = 4
+
+    def ceiling_at(self, bytes_s: float) -> int:
+        """The most that one payload holds on a link of this rate."""
+        return max(self.ceiling_bytes, min(int(bytes_s * self.quick_s), self.quick_ceiling_bytes))
 
 
 class RequestSize:
@@ -81,7 +87,7 @@ class RequestSize:
         if sent_bytes < self.bytes():
             return
         rate = sent_bytes / max(seconds, 1e-3)
-        grown = min(int(rate * sizing.target_s), self._bytes * sizing.growth, sizing.ceiling_bytes)
+        grown = min(int(rate * sizing.target_s), self._bytes * sizing.growth, sizing.ceiling_at(rate))
         self._bytes = max(grown, sizing.floor_bytes)
 
     def broke(self) -> None:

@@ -12,7 +12,7 @@ from .sockets import Sockets
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 # The most specific first: each is the other library's word for the same thing.
 _WORDS: Final = (
@@ -30,12 +30,12 @@ _WORDS: Final = (
 
 
 class Direct(httpx.AsyncBaseTransport):
-    """One connection, kept for `keepalive_s` seconds of idleness."""
+    """One connection a scheme, kept for `keepalive_s` seconds of idleness. `trust` is only asked where there is TLS."""
 
-    def __init__(self, trust: ssl.SSLContext, *, keepalive_s: float) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trust, max_connections=1, keepalive_expiry=keepalive_s, network_backend=Sockets()
-        )
+    def __init__(self, trust: Callable[[], ssl.SSLContext], *, keepalive_s: float) -> None:
+        self._trust = trust
+        self._keepalive_s = keepalive_s
+        self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its reply's body is read by who asked for it."""
@@ -53,12 +53,23 @@ class Direct(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         with _in_httpx_words():
-            reply = await self._pool.handle_async_request(asked)
+            reply = await self._pool(request.url.scheme).handle_async_request(asked)
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._pool.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool(self, scheme: str) -> httpcore.AsyncConnectionPool:
+        if scheme not in self._pools:
+            self._pools[scheme] = httpcore.AsyncConnectionPool(
+                ssl_context=self._trust() if scheme == "https" else None,
+                max_connections=1,
+                keepalive_expiry=self._keepalive_s,
+                network_backend=Sockets(),
+            )
+        return self._pools[scheme]
 
 
 class _Body(httpx.AsyncByteStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,7 +41,9 @@ class Exchanger:
         self.pace = pace or Pace(clock)
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link) if transport is None else None
-        self._shared = Shared(clock, self.brake, user_agent, self._credentials, trust(), transport, watchdog)
+        self._shared = Shared(
+            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog
+        )
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)
         keep_addresses_out_of_logs()

@@ -120,9 +120,24 @@ def test_a_quick_link_earns_larger_requests() -> None:
     size = RequestSize()
     seen = [size.bytes()]
     for _ in range(5):
-        size.took(size.bytes(), 0.01)
+        size.took(size.bytes(), 0.01 if size.bytes() < 64 * MIB else 1.01)
         seen.append(size.bytes())
     assert seen == [MIB, 4 * MIB, 16 * MIB, 64 * MIB, 64 * MIB, 64 * MIB]
+
+
+def test_a_payload_that_took_less_than_a_second_may_grow_beyond() -> None:
+    """On a link that costs nothing, what lies between two requests must not limit it; there is an end to it."""
+    size = RequestSize()
+    seen = []
+    for _ in range(6):
+        size.took(size.bytes(), size.bytes() / (300 * MIB))
+        seen.append(size.bytes() // MIB)
+    assert seen == [4, 16, 64, 256, 300, 300]
+    for _ in range(3):
+        size.took(size.bytes(), 0.1)
+    assert size.bytes() == 512 * MIB
+    size.took(size.bytes(), 20.0)
+    assert size.bytes() == 64 * MIB
 
 
 @settings(deadline=None, max_examples=100)
@@ -133,7 +148,7 @@ def test_the_size_settles_where_one_payload_takes_the_target_time(rate: int) -> 
     size = RequestSize()
     for _ in range(40):
         size.took(size.bytes(), size.bytes() / rate)
-    wanted = min(max(rate * sizing.target_s, sizing.floor_bytes), sizing.ceiling_bytes)
+    wanted = min(max(rate * sizing.target_s, sizing.floor_bytes), sizing.ceiling_at(rate))
     assert size.bytes() == pytest.approx(wanted, rel=0.01)
 
 
