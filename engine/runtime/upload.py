@@ -93,7 +93,8 @@ class LaneUpload:
         try:
             return await self._to_its_end(state, submission_follows=submission_follows)
         finally:
-            self.manifest.add_to_tally(self.job.id, self._cost())
+            if self._uncommitted_bytes:
+                self.manifest.add_to_tally(self.job.id, self._cost())
 
     async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
         while True:
@@ -125,7 +126,8 @@ class LaneUpload:
                 made = await self.line.converse(self.wire.create(state.lane, step.size_bytes))
                 url, expires_at = (made.url, made.expires_at) if made else (None, None)
                 state = policy.created(state, url, expires_at, deferred=step.size_bytes is None)
-                self._commit(state)
+                if not self._appends_at_once(state):  # an append commits the same, and more, before it sends a byte
+                    self._commit(state)
                 self.persistence.progressed()
                 return state, None
             case Locate():
@@ -191,6 +193,9 @@ class LaneUpload:
         state = policy.appended(state, step, standing)
         self._commit(state)
         return state
+
+    def _appends_at_once(self, state: LaneState) -> bool:
+        return isinstance(policy.next_step(state, self.size.bytes(), self.supply.stop), Append)
 
     def _refill(self, before: LaneState, after: LaneState) -> None:
         """Only a byte further than ever is progress: what a server loses and takes again must not buy patience."""
