@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 import xxhash
-from anyio.lowlevel import RunVar
 
 from .child import Limits, ask
 from .command import decode_command, pcm_format, slice_command
 from .diagnosis import diagnose
 from .encode import accept
+from .encoders import shared
 from .errors import ToolCrashed
 from .journal import Note
 from .ogg import OggError
@@ -52,19 +52,6 @@ def worker_count() -> int:
     return min(_WORKERS_MAX, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-_ENCODERS: Final[RunVar[anyio.CapacityLimiter]] = RunVar("encoders")
-
-
-def _encoders() -> anyio.CapacityLimiter:
-    """What all recordings that are prepared at once share: several at a time must not be several times too many."""
-    try:
-        return _ENCODERS.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(worker_count())
-        _ENCODERS.set(limiter)
-        return limiter
-
-
 @dataclass(slots=True)
 class _Slot:
     """A slice's place in the row; `segment` stays None for one whose bytes are in the artifact already."""
@@ -89,6 +76,8 @@ class ParallelEncoding:
         self._pcm = pcm_format(info, recipe)
         self._slicer = Slicer(self._pcm)
         self._workers = anyio.CapacityLimiter(workers)
+        self._encoders = shared(worker_count())
+        self._recording = self._encoders.begin()
         self._places = 2 * workers  # so many slices may wait for the one before them
         self._next = 0
         self._pages = 0
@@ -136,8 +125,8 @@ class ParallelEncoding:
         if known is None:
             slot.segment = await anyio.to_thread.run_sync(self._segments.load, index, slot.sound)
         if known is None and slot.segment is None:
-            # both kept until it is on the disk: a kill costs no more slices than there are workers
-            async with self._workers, _encoders():
+            # kept until it is on the disk: a kill costs no more slices than there are workers
+            async with self._workers, self._encoders.place(self._recording, index):
                 slot.segment = made = await self._encode(slot.piece)
                 if index != self._next:
                     await self._growth.with_room(lambda: self._segments.save(index, slot.sound, made))
