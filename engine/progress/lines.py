@@ -37,9 +37,9 @@ class Lines:
             if event.processing_id in self._polled:
                 return  # once is news
             self._polled.add(event.processing_id)
-        text = sentence(event)
+        text, whose = sentence(event), self._whose(event)
         if text is not None:
-            self._stream.write(f"{self._whose(event)}{text}\n")
+            self._stream.write(f"{whose}{text}\n")
             self._stream.flush()
 
     def _whose(self, event: Event) -> str:

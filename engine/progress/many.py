@@ -106,8 +106,11 @@ class Many:
             self._lines[job_id] = line
         if share is not None:
             line.n = max(line.n, min(_STEPS, int(share * _STEPS)))
-        line.note = text
-        line.update(0)
+        changed, line.note = share is None and line.note != text, text
+        if changed:
+            line.refresh()
+        else:
+            line.update(0)  # as often as tqdm finds good
 
     def _end(self, job_id: str) -> None:
         self._outlooks.pop(job_id, None)
