@@ -14,13 +14,14 @@ from .core.job import FINAL
 from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
-from .events import Event, Opened
+from .events import Event, Opened, Warned
 from .intake import DEFAULT_IDLE_S, Source
 from .model import AS_IS, AUTO, MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .rates import LEAST_LIMIT_BYTES_S, UNLIMITED
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
+from .runtime.courtesy import Courtesy
 from .runtime.crew import Crew
 from .runtime.exchange import Credentials, Exchanger
 from .runtime.local_service import LOCAL
@@ -65,6 +66,7 @@ class ClientSettings(TypedDict, total=False):
     fallback: bool
     retry_for_s: float | None
     limit_bytes_s: int | None
+    polite: bool | None
     new: bool
 
 
@@ -86,6 +88,7 @@ class Client:
         fallback: Where ffmpeg fails on a recording that can be read, send the recording as it is.
         retry_for_s: Seconds without progress, the far side being at fault, before giving up (24 h).
         limit_bytes_s: The most to send a second; becomes the own limit of every job worked on. 0 is no limit.
+        polite: Give way to the user's other traffic, and add less than 50 ms to the delay of his line.
         new: Make a new job even for a recording that has one.
     """
 
@@ -106,6 +109,7 @@ class Client:
         fallback: bool = True,
         retry_for_s: float | None = None,
         limit_bytes_s: int | None = None,
+        polite: bool | None = None,
         new: bool = False,
         clock: Clock | None = None,
     ) -> None:
@@ -126,6 +130,7 @@ class Client:
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._limit_bytes_s = _limit(limit_bytes_s)
+        self._polite = settings.polite if polite is None else polite
         self._new = new
         self._clock = clock or SystemClock()
         self._announced: set[str] = set()
@@ -170,7 +175,11 @@ class Client:
             Rules(usual=settings.limit_bytes_s),
             timetable=settings.timetable,
             own_limit=self._own_limit,
+            courtesy=Courtesy(self._clock, self._warn) if self._polite else None,
         )
+
+    def _warn(self, message: str) -> None:
+        self._emit(Warned("", message))
 
     def _own_limit(self, job_id: str) -> int | None:
         return self._manifest.limit_bytes_s(job_id)

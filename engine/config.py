@@ -60,6 +60,7 @@ SETTINGS: Final[dict[str, str]] = {
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
     "limit_rate": "The most to send, such as 2MB/s or 5Mbit/s, where the timetable says nothing (off).",
     "limit_timetable": 'When to send how much, such as ["Mon-Fri 08:00-18:00 500kB/s", "22:00-06:00 off"]; see below.',
+    "polite": "Whether uploads give way to other traffic on your line, and keep its delay short (false).",
 }
 
 
@@ -77,6 +78,7 @@ class Settings:
     retry_for_s: float | None
     limit_bytes_s: int | None
     timetable: Timetable | None
+    polite: bool
     file_endpoint: str | None
     file_api_key: Secret | None
     api_key_command: tuple[str, ...] | None
@@ -108,6 +110,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         retry_for_s=_seconds(values, path),
         limit_bytes_s=_limit(limit, "SPEECHSTREAM_LIMIT_RATE") if limit else _file_limit(values, path),
         timetable=None if limit else _timetable(values, path),
+        polite=_switch(values, "polite", path),
         file_endpoint=file_endpoint,
         file_api_key=Secret(key) if key else None,
         api_key_command=_words(values, path),
@@ -195,6 +198,13 @@ def _size(values: Mapping[str, object], name: str, path: Path) -> int | None:
     if not count:
         raise ConfigError(f'In {path}, {name} must be a size, such as "6MiB"')
     return count
+
+
+def _switch(values: Mapping[str, object], name: str, path: Path) -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"In {path}, {name} must be true or false")
+    return value
 
 
 def _file_limit(values: Mapping[str, object], path: Path) -> int | None:

@@ -58,7 +58,7 @@ class Uploaded:
     """`acked_bytes` of `total_bytes` are confirmed by the server; never goes back within a job.
 
     `unconfirmed_bytes` have left this program and are not confirmed. `limit_bytes_s` is the limit in force, if any, in
-    bytes a second.
+    bytes a second. `polite` when it gives way to the user's other traffic.
     """
 
     job_id: str
@@ -66,6 +66,7 @@ class Uploaded:
     total_bytes: int
     unconfirmed_bytes: int = 0
     limit_bytes_s: int | None = None
+    polite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class Common:
     no_fallback: bool = False
     retry_for_s: float | None = None
     limit_bytes_s: int | None = None
+    polite: bool | None = None
     new: bool = False
     json: bool = False
     progress: str = "bar"
@@ -154,6 +155,11 @@ _TRANSFER_OPTIONS = (
         type=Limit(),
         metavar="RATE",
         help="Send at most so much, such as 2MB/s; kept with the job. `speechstream limit` changes it meanwhile.",
+    ),
+    click.option(
+        "--polite/--no-polite",
+        default=None,
+        help="Give way to other traffic on your line, and keep its delay short.",
     ),
 )
 _WIRE_OPTIONS = (

@@ -62,6 +62,7 @@ def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
             fallback=not options.no_fallback,
             retry_for_s=options.retry_for_s,
             limit_bytes_s=options.limit_bytes_s,
+            polite=options.polite,
             new=options.new,
         )
         client.listen(emit)

@@ -11,10 +11,23 @@ from typing import Final
 
 from ..rates import UNLIMITED
 
-MADE_UP_S: Final = 0.1  # a timer that fires late, or the pause between two requests, costs no rate up to this
-PIECE_S: Final = 0.05
-LEAST_PIECE_BYTES: Final = 128  # at the least limit, 1 kB/s, an eighth of a second
 LANE_BYTES_S: Final = 16 << 10  # the smallest request of 64 KiB within the 4 s that one should take (core.pacing)
+
+
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """How evenly bytes leave.
+
+    A piece is what goes in `piece_s` seconds, and at least `least_bytes`: at the least limit, 1 kB/s, an eighth of a
+    second. A timer that fires late, or the pause between two requests, costs no rate up to `made_up_s`.
+    """
+
+    piece_s: float = 0.05
+    made_up_s: float = 0.1
+    least_bytes: int = 128
+
+
+FINE: Final = Grain(0.02, 0.02, 2 * 1448)  # half a piece is queue; two full segments are acknowledged at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +61,15 @@ def lanes_worth(limit_bytes_s: float | None, most: int) -> int:
 class Bucket:
     """Tells when a piece may go so that pieces leave at a rate. Owned by whoever serves the queue before it."""
 
-    def __init__(self, rate_bytes_s: float, now_s: float) -> None:
-        self._rate = rate_bytes_s
+    def __init__(self, rate_bytes_s: float, now_s: float, grain: Grain | None = None) -> None:
+        self.rate_bytes_s = rate_bytes_s
+        self._grain = grain or Grain()
         self._free_s = now_s
-
-    @property
-    def rate_bytes_s(self) -> float:
-        """The rate it keeps."""
-        return self._rate
-
-    @rate_bytes_s.setter
-    def rate_bytes_s(self, rate_bytes_s: float) -> None:
-        self._rate = rate_bytes_s
 
     @property
     def piece_bytes(self) -> int:
         """How much should go at once."""
-        return max(LEAST_PIECE_BYTES, int(self._rate * PIECE_S))
+        return max(self._grain.least_bytes, int(self.rate_bytes_s * self._grain.piece_s))
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next piece may go."""
@@ -72,4 +77,4 @@ class Bucket:
 
     def spend(self, size_bytes: int, now_s: float) -> None:
         """A piece goes now."""
-        self._free_s = max(self._free_s, now_s - MADE_UP_S) + size_bytes / self._rate
+        self._free_s = max(self._free_s, now_s - self._grain.made_up_s) + size_bytes / self.rate_bytes_s

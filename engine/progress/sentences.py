@@ -90,7 +90,8 @@ def _transferred(event: Transferred) -> str:
 
 def pace(event: Uploaded) -> str:
     """What keeps the upload from going as fast as it could; empty where nothing does."""
-    return "" if event.limit_bytes_s is None else f"limited to {size(event.limit_bytes_s)}/s"
+    limited = "" if event.limit_bytes_s is None else f"limited to {size(event.limit_bytes_s)}/s"
+    return ", ".join(filter(None, (limited, "polite" * event.polite)))
 
 
 def size(count: float) -> str:

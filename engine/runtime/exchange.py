@@ -42,7 +42,7 @@ class Exchanger:
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link) if transport is None else None
         self._shared = Shared(
-            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog
+            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog, self.pace
         )
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)

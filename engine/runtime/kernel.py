@@ -25,6 +25,8 @@ _TCP_RTO_MAX_MS: Final = 44  # linux/tcp.h since 6.15; not yet in the socket mod
 _LEAST_RTO_MAX_MS: Final = 1000  # the least that Linux takes
 _MOST_RTO_MAX_MS: Final = 120_000
 _INFO_BYTES: Final = 256
+_SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h, bytes a second; TCP paces itself since 4.13; not in socket
+_UNSENT_BYTES: Final = 16 << 10
 _ANSWERS: Final = frozenset({0, errno.ECONNREFUSED})
 
 
@@ -117,6 +119,18 @@ def keep_trying_often(connection: socket.socket, answer_s: float) -> None:
         most_ms = min(max(int(2000 * answer_s), _LEAST_RTO_MAX_MS), _MOST_RTO_MAX_MS)
         with contextlib.suppress(OSError):  # a kernel before 6.15
             connection.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, most_ms)
+
+
+def smooth(connection: socket.socket, rate_bytes_s: float) -> None:
+    """Keep the socket's own queue short, and let the kernel spread what leaves over time, where it can.
+
+    Otherwise bytes stand in the socket that were handed over under another rate, and leave in bursts that are a queue
+    by themselves.
+    """
+    with contextlib.suppress(OSError):  # closed
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        if sys.platform == "linux":
+            connection.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", int(rate_bytes_s)))
 
 
 def discard(connection: socket.socket) -> None:

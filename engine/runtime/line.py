@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..wire.message import Conversation, Request
     from .brake import Brake
     from .clock import Clock
+    from .pace import Pace
     from .sending import Payload
     from .watchdog import Address, Watchdog
 
@@ -79,6 +80,7 @@ class Shared:
     trust: Callable[[], ssl.SSLContext]
     transport: Transport | None
     watchdog: Watchdog | None
+    pace: Pace
 
 
 class Line:
@@ -184,6 +186,7 @@ class Line:
 
         def read() -> Sample:
             sample = kernel.sample(self._socket, taken_bytes=outgoing.taken_bytes, all_written=outgoing.all_taken)
+            self._shared.pace.look()
             if self._socket is not None and sample.connected:
                 kernel.keep_trying_often(self._socket, sample.answer_s)
                 outgoing.tell_arrived(sample.acked_bytes - (0 if sample.blind else begin_bytes))
@@ -246,6 +249,7 @@ class Line:
             self._socket = stream.get_extra_info("socket")  # type: ignore[assignment]  # a socket, or asyncio's stand-in
             if self._socket is not None:
                 kernel.prepare(self._socket)
+                self._shared.pace.follow(self._socket)
 
 
 def _client(shared: Shared) -> httpx.AsyncClient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ..events import Uploaded
@@ -63,8 +63,10 @@ class Meter:
         unconfirmed = max(0, acked + sum(self._unconfirmed.values()) - self._shown_bytes)
         total = max(self.supply.stop, self._shown_bytes)
         unconfirmed = min(unconfirmed, total - self._shown_bytes)
-        limit = None if self.allowance is None else self.allowance.limit_bytes_s
-        self.emit(Uploaded(self.job_id, self._shown_bytes, total, unconfirmed, limit))
+        uploaded = Uploaded(self.job_id, self._shown_bytes, total, unconfirmed)
+        if self.allowance is not None:
+            uploaded = replace(uploaded, limit_bytes_s=self.allowance.limit_bytes_s, polite=self.allowance.polite)
+        self.emit(uploaded)
 
     @contextmanager
     def sending(self) -> Iterator[None]:

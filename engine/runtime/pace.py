@@ -17,12 +17,15 @@ import anyio
 from ..core.pace import Bucket, Rules, lanes_worth, limit_in_force
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from ..timetable import Timetable
     from .clock import Clock
+    from .courtesy import Courtesy
 
 LOOK_EVERY_S: Final = 1.0
+COURTEOUS_SLEEP_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -52,15 +55,22 @@ class Allowance:
             self._limit = self.pace.limit_of(self.job_id)
         return self._limit
 
+    @property
+    def polite(self) -> bool:
+        """Whether it gives way to the user's other traffic."""
+        return self.pace.courtesy is not None
+
     def lanes(self, most: int) -> int:
         """How many of `most` lanes are worth using at once."""
-        return lanes_worth(self.limit_bytes_s, most)
+        return min(lanes_worth(limit, most) for limit in (self.limit_bytes_s, self.pace.courteous_bytes_s))
 
     @property
     def share_bytes_s(self) -> float | None:
         """What one more lane may expect to send at, in bytes a second; None where nothing limits it."""
-        limit = self.limit_bytes_s
-        return None if limit is None else limit / (self.pace.senders(limit) + 1)
+        limit, courteous = self.limit_bytes_s, self.pace.courteous_bytes_s
+        shares = [limit / (self.pace.senders(limit) + 1)] if limit is not None else []
+        shares += [courteous / (self.pace.senders() + 1)] if courteous is not None else []
+        return min(shares, default=None)
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -73,6 +83,14 @@ class Allowance:
 
     async def granted(self, most_bytes: int) -> int:
         """How many bytes, up to `most_bytes`, may go now; waits until it is at least one."""
+        courtesy = self.pace.courtesy
+        if courtesy is None:
+            return await self._granted_by_limit(most_bytes)
+        size_bytes = await self._granted_by_limit(min(most_bytes, courtesy.piece_bytes))
+        await self.pace.pass_courteously(size_bytes)
+        return size_bytes
+
+    async def _granted_by_limit(self, most_bytes: int) -> int:
         while (gate := self._gate()) is not None:
             async with gate.turn:
                 if await self._waited(gate):
@@ -99,7 +117,8 @@ class Allowance:
 class Pace:
     """What limits this process, and who passes where.
 
-    `own_limit` looks up what a job was given for itself, in bytes a second (0: no limit; None: nothing).
+    `own_limit` looks up what a job was given for itself, in bytes a second (0: no limit; None: nothing). `courtesy`
+    holds all jobs together to what the user's other traffic leaves.
     """
 
     def __init__(
@@ -109,11 +128,14 @@ class Pace:
         *,
         timetable: Timetable | None = None,
         own_limit: Callable[[str], int | None] | None = None,
+        courtesy: Courtesy | None = None,
     ) -> None:
         self.clock = clock
         self._rules = rules or Rules()
         self._timetable = timetable
         self._own_limit = own_limit
+        self.courtesy = courtesy
+        self._courteous = anyio.Lock()
         self._gates: dict[int, _Gate] = {}
         self._allowances: WeakValueDictionary[str, Allowance] = WeakValueDictionary()
 
@@ -132,9 +154,34 @@ class Pace:
             rules = replace(rules, timed=self._timetable.limit_at(wall))
         return limit_in_force(self._own_limit(job_id) if self._own_limit else None, rules)
 
-    def senders(self, limit_bytes_s: int) -> int:
-        """How many requests with bytes are under way of all who have this limit."""
-        return sum(one.senders for one in self._allowances.values() if one.limit_bytes_s == limit_bytes_s)
+    @property
+    def courteous_bytes_s(self) -> float | None:
+        """What courtesy allows all jobs together, in bytes a second; None where it does not limit them."""
+        return None if self.courtesy is None else self.courtesy.rate_bytes_s
+
+    def follow(self, connection: socket.socket) -> None:
+        """A new connection stands."""
+        if self.courtesy is not None:
+            self.courtesy.follow(connection)
+
+    def look(self) -> None:
+        """Called several times a second while requests are under way: nobody else may be awake."""
+        if self.courtesy is not None:
+            self.courtesy.look()
+
+    async def pass_courteously(self, size_bytes: int) -> None:
+        """Wait until so many bytes may go beside the user's other traffic."""
+        if self.courtesy is None:
+            return
+        async with self._courteous:
+            while (wait_s := self.courtesy.wait_s()) > 0:
+                await self.clock.sleep(min(wait_s, COURTEOUS_SLEEP_S))
+            self.courtesy.spend(size_bytes)
+
+    def senders(self, limit_bytes_s: int | None = None) -> int:
+        """How many requests with bytes are under way, of all who have this limit or, without one, of all."""
+        every = self._allowances.values()
+        return sum(one.senders for one in every if limit_bytes_s in {None, one.limit_bytes_s})
 
     def gate(self, limit_bytes_s: int) -> _Gate:
         """The one gate of all who have this limit."""

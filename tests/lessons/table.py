@@ -336,8 +336,11 @@ MONEY_AND_MEMORY: Final = (
     Lesson(
         "AzureStorageExplorer#1099; azcopy#1108; hf_transfer#46",
         "an upload takes the whole link, and everybody else's calls with it",
-        ("engine/runtime/test_pace.py::test_eight_lanes_share_a_limit",),
-        "`--limit-rate`, `speechstream limit`, and a timetable",
+        (
+            "engine/runtime/test_pace.py::test_eight_lanes_share_a_limit",
+            "engine/core/test_polite.py::test_whoever_else_sends_has_the_line_and_its_rest_is_taken_back",
+        ),
+        "`--limit-rate`, `speechstream limit` and a timetable; `--polite` measures the line's delay",
     ),
     Lesson(
         "tuspy",

@@ -182,6 +182,7 @@ def test_a_key_in_a_file_that_others_can_read(shell: Shell, tmp_path: Path, mode
         ('limit_rate = "2000"', "limit_rate"),
         ('limit_timetable = "08:00-18:00 1MB/s"', "limit_timetable"),
         ('limit_timetable = ["08:00-18:00"]', "limit_timetable"),
+        ('polite = "yes"', "polite"),
         ('api_key_command = "pass speech"', "api_key_command"),
     ],
 )

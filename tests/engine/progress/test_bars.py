@@ -110,7 +110,8 @@ def test_what_keeps_it_slow_is_in_its_line(terminal: Terminal, clock: FakeClock)
         bars(Uploaded(JOB.id, MB, 100 * MB, MB, limit_bytes_s=limit))
         assert said in terminal.last
     clock.now_s += 1.0
-    bars(Uploaded(JOB.id, MB, 100 * MB, MB))
+    bars(Uploaded(JOB.id, MB, 100 * MB, MB, polite=True))
+    assert ", 1.0 MB on the way, polite" in terminal.last
     assert "limited" not in terminal.last
     bars.close()
     bars = Bars(terminal)
