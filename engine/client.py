@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 
 from . import config, ending, pipeline
+from .core import control
 from .core.job import FINAL
 from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
@@ -30,7 +31,7 @@ from .runtime.pace import Pace
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
-from .uploading import DEFAULT_LANES, Manner
+from .uploading import Manner
 from .wire import tus
 from .wire.address import given, same_origin
 from .wire.interface import MAX_CHECKSUMMED_BYTES
@@ -60,7 +61,8 @@ class ClientSettings(TypedDict, total=False):
     track: str | None
     wire: str | None
     checksum: bool
-    lanes: int | None
+    max_lanes: int | None
+    congestion: str | None
     request_bytes: int | None
     repeat_ambiguous: bool
     fallback: bool
@@ -82,7 +84,8 @@ class Client:
         track: The audio track to transcribe, by its number from 1 or its language; by default the recording's default.
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
-        lanes: How many connections carry one upload at once where the server joins what they bring (4, at most 64).
+        max_lanes: How many connections may send at once where the server joins what they bring (32, at most 64).
+        congestion: How connections find their rate: auto (BBR where this user may ask for it), off, or a name.
         request_bytes: Size of every append but the last, for servers that insist on one; by default it is measured.
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.
         fallback: Where ffmpeg fails on a recording that can be read, send the recording as it is.
@@ -103,7 +106,8 @@ class Client:
         track: str | None = None,
         wire: str | None = None,
         checksum: bool = False,
-        lanes: int | None = None,
+        max_lanes: int | None = None,
+        congestion: str | None = None,
         request_bytes: int | None = None,
         repeat_ambiguous: bool = False,
         fallback: bool = True,
@@ -125,8 +129,9 @@ class Client:
         self._track = track
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
-        manner = Manner(wire, checksum, _lanes(settings.lanes if lanes is None else lanes), request_bytes)
+        manner = Manner(wire, checksum, _lanes(settings.max_lanes if max_lanes is None else max_lanes), request_bytes)
         self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
+        self._congestion = congestion or settings.congestion
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._limit_bytes_s = _limit(limit_bytes_s)
@@ -138,7 +143,13 @@ class Client:
         self._streams: list[MemoryObjectSendStream[Event]] = []
 
     async def __aenter__(self) -> Self:
-        self._exchanger = Exchanger(self._clock, user_agent=_user_agent(), pace=self._pace())
+        self._exchanger = Exchanger(
+            self._clock,
+            user_agent=_user_agent(),
+            max_lanes=self._wishes.manner.max_lanes,
+            congestion=self._congestion,
+            pace=self._pace(),
+        )
         self._manifest = Manifest(self.settings.state_dir)
         ending.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -497,7 +508,7 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
 
 def _lanes(count: int | None) -> int:
     if count is None:
-        return DEFAULT_LANES
+        return control.MAX_LANES
     if not 1 <= count <= MAX_LANES:
         raise ConfigError(f"An upload cannot go over {count} lanes", hint=f"between 1 and {MAX_LANES}")
     return count

@@ -55,7 +55,8 @@ SETTINGS: Final[dict[str, str]] = {
     "state_dir": "The same as SPEECHSTREAM_STATE_DIR.",
     "recipe": "How to prepare recordings unless told: auto, standard, high, small, lossless, copy, video or as-is.",
     "wire": "How bytes travel unless told: auto, single or tus.",
-    "lanes": "How many connections carry one upload at once where the server joins what they bring, 1 to 64 (4).",
+    "max_lanes": "How many connections may send at once where the server joins what they bring, 1 to 64 (32).",
+    "congestion": "How connections find their rate: auto (BBR where Linux lets you), off, or a name Linux knows.",
     "request_size": "Size of every request's payload but the last, such as 6MiB, for servers that insist on one.",
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",
     "limit_rate": "The most to send, such as 2MB/s or 5Mbit/s, where the timetable says nothing (off).",
@@ -73,7 +74,8 @@ class Settings:
     config_path: Path
     recipe: str
     wire: str
-    lanes: int | None
+    max_lanes: int | None
+    congestion: str
     request_bytes: int | None
     retry_for_s: float | None
     limit_bytes_s: int | None
@@ -105,7 +107,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         config_path=path,
         recipe=_choice(values, "recipe", RECIPES, path),
         wire=_choice(values, "wire", WIRES, path),
-        lanes=_count(values, "lanes", MAX_LANES, path),
+        max_lanes=_count(values, "max_lanes", MAX_LANES, path),
+        congestion=_text(values, "congestion", path) or "auto",
         request_bytes=_size(values, "request_size", path),
         retry_for_s=_seconds(values, path),
         limit_bytes_s=_limit(limit, "SPEECHSTREAM_LIMIT_RATE") if limit else _file_limit(values, path),

@@ -32,7 +32,10 @@ class Span:
 AUTO: Final = "auto"
 AS_IS: Final = "as-is"  # the recipe that prepares nothing
 MAX_LANES: Final = 64
-"""How many lanes an upload may have: a tus final concatenation names every one in one header."""
+"""How many lanes an upload is planned with at most, and how many send at once."""
+
+MOST_LANES: Final = 96
+"""How many there may be once some were cut: a tus final concatenation names every one in one header."""
 
 OPEN_END: Final = (1 << 63) - 1
 """Where a span stops whose end nobody knows yet (bytes): the furthest offset a file can have."""
@@ -95,9 +98,9 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How an artifact is cut: fixed once made, stored, and never changed for an upload.
+    """How an artifact is cut. Stored; its parts never change for an upload, and its lanes only by being cut in two.
 
-    Parts are the unit of proof, lanes (contiguous runs of parts) the unit of transfer.
+    Parts are the unit of proof, lanes (contiguous) the unit of transfer.
     """
 
     part_size_bytes: int

@@ -6,18 +6,18 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import anyio
-
 from .choosing import WireChoice
+from .core.control import MAX_LANES
 from .core.lane import key_rejected, no_space
 from .core.pacing import RequestSize
-from .core.plan import OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
+from .core.plan import DIVISIBLE_BYTES, OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
 from .errors import InternalError
 from .events import Waiting, Warned
 from .faults import Conflict, Gone, NoSpace, Refused, TooLarge, Unauthorized
 from .model import OPEN_END, JobKind, Lane, Plan, Span
 from .redaction import Secret
 from .runtime.artifact import PartHasher
+from .runtime.lanes import Lanes
 from .runtime.meter import Meter
 from .runtime.supply import Sealed
 from .runtime.together import explained, together
@@ -27,7 +27,7 @@ from .wire.address import relative_to, resolve
 from .wire.interface import TusWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from .model import ArtifactRecord, JobRecord
     from .runtime.artifact import ArtifactFile
@@ -41,14 +41,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger("speechstream.upload")
-DEFAULT_LANES: Final = 4  # at once: more than one, because one loss-limited flow cannot fill a bad link
 MAX_JOINS: Final = 3  # refusals to join lanes that all say they are complete, before one lane is used instead
 _WILL_NOT_JOIN: Final = (Gone, Conflict, Refused, TooLarge)
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at once.
+    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at most.
 
     `request_bytes` is the size of every append but the last, `metadata` what the server is told of the upload beside
     what it is always told, `upload_url` an upload that was made for it by somebody else.
@@ -56,7 +55,7 @@ class Manner:
 
     wire: str = "auto"
     checksum: bool = False
-    lanes: int = DEFAULT_LANES
+    max_lanes: int = MAX_LANES
     request_bytes: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     upload_url: Secret | None = None
@@ -149,7 +148,7 @@ class Uploading:
         lanes = self._manifest.lanes(self.job)
         if lanes:
             return lanes
-        several = self.manner.lanes > 1 and isinstance(wire, TusWire) and wire.joins
+        several = self.manner.max_lanes > 1 and isinstance(wire, TusWire) and wire.joins
         return self._plan(wire, partial=several)
 
     def _plan(self, wire: Wire, *, partial: bool) -> list[Lane]:
@@ -158,8 +157,8 @@ class Uploading:
             plan = Plan(OPEN_PART_SIZE_BYTES, 0, (open_lane(0) if partial else Span(0, OPEN_END),))
         else:
             size_bytes = self.artifact.size_bytes
-            plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.lanes) if partial else 1)
-            partial = len(plan.lanes) > 1
+            plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.max_lanes) if partial else 1)
+            partial = partial and (len(plan.lanes) > 1 or (_defers(wire) and size_bytes >= DIVISIBLE_BYTES))
         generation = max([self.job.join_count, *(lane.generation + 1 for lane in self._manifest.lanes(self.job))])
         lanes = [Lane(index, span, generation=generation, partial=partial) for index, span in enumerate(plan.lanes)]
         if self.manner.upload_url is not None:
@@ -171,7 +170,7 @@ class Uploading:
     # -- lanes -----------------------------------------------------------------------------------
 
     async def _bring(self, wire: Wire, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> str | None:
-        """Bring the `doubted` of all `lanes` to their end, several at once; each worker takes the next one."""
+        """Bring the `doubted` of all `lanes` to their end, over as many connections at once as are of use."""
         plan = self.job.plan
         if plan is None:
             raise InternalError(f"job {self.job.id} is uploaded without a plan")
@@ -182,17 +181,16 @@ class Uploading:
         for lane in lanes:
             meter.known(lane.index, lane.acked_bytes)
         found: list[str] = []
-        queue, turn = self._in_turn(lanes, doubted, supply), anyio.Lock()
         known = self._manifest.digests(job.id)
+        divisible = _defers(wire) and lanes[0].partial
+        board = Lanes(job.id, lanes, doubted, supply, crew.manifest, crew.clock, divisible=divisible)
+        workforce = crew.exchanger.workforce
 
-        async def next_lane() -> Lane | None:
-            async with turn:
-                return await anext(queue, None)
-
-        async def work(persistence: Persistence, file: ArtifactFile) -> None:
+        async def work(lane: Lane | None, file: ArtifactFile) -> None:
+            persistence = self.persistence.beside()
             size = RequestSize(wire.limits)  # what one lane finds out of link and server holds for the next
             async with crew.exchanger.line() as line:
-                while (lane := await next_lane()) is not None:
+                while lane is not None:
                     upload = LaneUpload(
                         job=job,
                         base_url=self.base_url,
@@ -206,39 +204,62 @@ class Uploading:
                         emit=crew.emit,
                         meter=meter,
                         supply=supply,
+                        lanes=board,
+                        workforce=workforce,
                         size=size,
                     )
                     follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
-                    _, processing_id = await upload.run(lane, submission_follows=follows)
+                    state, processing_id = await upload.run(lane, submission_follows=follows)
                     if processing_id is not None:
                         found.append(processing_id)
+                    if workforce.wants_back(job.id) and not state.lane.complete:
+                        board.put_back(self._relative(state.lane))
+                        break
+                    board.done(lane.index)
+                    lane = board.take()
+            workforce.gave_back(job.id)
 
         with self.open_artifact(job) as file:
             file.check()
-            async with together() as tasks:
-                for _ in range(crew.exchanger.pace.of(job.id).lanes(self._workers(lanes, doubted))):
-                    tasks.start_soon(work, self.persistence.beside(), file)
+            await self._employ(board, lambda lane: work(lane, file))
         return found[0] if found else None
 
-    def _workers(self, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> int:
-        if not lanes[0].partial:
-            return 1
-        more = self.growth is not None or lanes[-1].span.stop < self._supply.stop
-        return self.manner.lanes if more else min(self.manner.lanes, len(doubted))
+    async def _employ(self, board: Lanes, work: Callable[[Lane | None], Coroutine[None, None, None]]) -> None:
+        """Have workers at the lanes, as many as are of use, until all are done."""
+        workforce, pace, upload = self.crew.exchanger.workforce, self.crew.exchanger.pace, self.job.id
+        workforce.join(upload, board.wake)
+        at_work = 0
 
-    async def _in_turn(self, lanes: Sequence[Lane], doubted: Sequence[Lane], supply: Supply) -> AsyncIterator[Lane]:
-        """The lanes in doubt, then those that a growing artifact comes to need."""
-        for lane in doubted:
-            yield lane
-        index, stop = len(lanes), lanes[-1].span.stop
-        while stop < OPEN_END:
-            await supply.wait_beyond(stop)
-            if supply.stop <= stop:
-                return  # it ended before
-            lane = Lane(index, open_lane(index), partial=True)
-            self._manifest.save_lane(self.job.id, lane)
-            yield lane
-            index, stop = index + 1, lane.span.stop
+        async def one(lane: Lane) -> None:
+            nonlocal at_work
+            await work(lane)
+            at_work -= 1
+            board.wake()
+
+        try:
+            async with together() as tasks:
+                if self.growth is not None:
+                    tasks.start_soon(board.follow)
+                while not (board.finished and not at_work):
+                    most = pace.of(upload).lanes(self.manner.max_lanes)
+                    workforce.limit(limited=pace.of(upload).limit_bytes_s is not None)
+                    while workforce.admits(upload, most):
+                        lane = board.take()
+                        if lane is None:
+                            break
+                        workforce.took(upload)
+                        at_work += 1
+                        tasks.start_soon(one, lane)
+                    await board.changed()
+                tasks.cancel_scope.cancel()
+        finally:
+            workforce.leave(upload)
+
+    def _relative(self, lane: Lane) -> Lane:
+        """The lane as it is stored: its address without the server's."""
+        if lane.url is None:
+            return lane
+        return replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
 
     # -- joining ---------------------------------------------------------------------------------
 

@@ -92,7 +92,8 @@ class Common:
     track: str | None = None
     wire: str | None = None
     checksum: bool = False
-    lanes: int | None = None
+    max_lanes: int | None = None
+    congestion: str | None = None
     request_bytes: int | None = None
     on_ambiguous: str = "stop"
     no_fallback: bool = False
@@ -123,10 +124,15 @@ _SERVICE_OPTIONS = (
 _TRANSFER_OPTIONS = (
     click.option("--checksum", is_flag=True, help="Have the server check every append, where it can."),
     click.option(
-        "--lanes",
+        "--max-lanes",
         type=click.IntRange(1, MAX_LANES),
         metavar="N",
-        help="Send over so many connections at once, where the server joins what they bring; by default 4.",
+        help="Send over so many connections at most, where the server joins what they bring; by default 32.",
+    ),
+    click.option(
+        "--congestion",
+        metavar="auto|off|NAME",
+        help="How connections find their rate: BBR where Linux lets you (auto), as the system does (off), or by name.",
     ),
     click.option(
         "--request-size",

@@ -11,8 +11,9 @@ Theory of operation. A lane is frozen data plus a `Doubt`: what must be settled 
 * A resource that is twice said to be gone begins anew, at most `MAX_LOSSES` times a run. If all its bytes had been
   offered, the upload may have been completed and moved away: then the submission is tried first
   (`presumed_complete`).
-* A lane whose end nobody knows yet is made without a length (`deferred`). Once its end is known, the next append
-  tells it, an empty one if need be; until then the lane waits for more of the artifact wherever it has caught up.
+* A lane whose end nobody knows yet, or that may still be cut in two, is made without a length (`deferred`). The append
+  that reaches its end tells it, an empty one if need be; until the end is known the lane waits for more of the artifact
+  wherever it has caught up.
 * Refusals of the same append are fatal only when they recur without progress. Progress is a byte further than this
   resource had acknowledged in this run: a server that takes bytes, loses them and takes them again makes none.
 
@@ -104,22 +105,23 @@ class Finished:
 Step: TypeAlias = Create | Locate | Append | Await | Finished
 
 
-def next_step(state: LaneState, request_bytes: int, supply_stop: int = OPEN_END) -> Step:
+def next_step(state: LaneState, request_bytes: int, supply_stop: int = OPEN_END, *, divisible: bool = False) -> Step:
     """What to do now. `request_bytes` bounds one append; the artifact can be read up to byte `supply_stop`.
 
-    A lane whose span ends within the supply has a length; one that ends beyond may still be cut shorter.
+    A lane whose span ends within the supply has a length; one that ends beyond may still be cut shorter, and one that
+    is `divisible` is made without one.
     """
     lane = state.lane
     length = lane.span.size_bytes if lane.span.stop <= supply_stop and lane.span.stop < OPEN_END else None
     if state.presumed_complete:
         return Finished()
     if not lane.created or state.doubt is Doubt.GONE:
-        return Create(length)
+        return Create(None if divisible else length)
     if state.doubt is Doubt.OFFSET:
         return Locate()
     rest = lane.remaining
     span = Span(rest.start, max(rest.start, min(rest.stop, rest.start + request_bytes, supply_stop)))
-    declare = length if lane.deferred else None
+    declare = length if lane.deferred and span.stop == lane.span.stop else None
     if span.size_bytes or declare is not None:
         return Append(span, lane.acked_bytes, declare)
     return Await(rest.start) if rest.size_bytes else Finished()
@@ -212,12 +214,17 @@ def failed(state: LaneState, step: Step, fault: Fault) -> LaneState:
     return replace(state, refusals=state.refusals + isinstance(fault, Refused))
 
 
+def cut(state: LaneState, stop: int) -> LaneState:
+    """The lane ends at byte `stop` now; what was beyond is another lane's."""
+    lane = state.lane
+    if stop >= lane.span.stop:
+        return state
+    return replace(state, lane=replace(lane, span=Span(lane.span.start, stop)))
+
+
 def ending_at(state: LaneState, total_bytes: int) -> LaneState:
     """The artifact turned out to end at `total_bytes`, maybe within this lane."""
-    lane = state.lane
-    if lane.span.stop <= total_bytes:
-        return state
-    return replace(state, lane=replace(lane, span=Span(lane.span.start, total_bytes)))
+    return cut(state, total_bytes)
 
 
 def disproved(state: LaneState) -> LaneState:

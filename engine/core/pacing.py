@@ -67,6 +67,10 @@ class RequestSize:
         self._bytes = self._sizing.first_bytes
         self._accepted_bytes = 0
 
+    def aim(self, target_s: float) -> None:
+        """Have requests take about so long from now on."""
+        self._sizing = replace(self._sizing, target_s=target_s)
+
     def bytes(self, share_bytes_s: float | None = None) -> int:
         """The size to ask for next, within the server's limits; no more than the target time's worth of a share.
 

@@ -12,6 +12,8 @@ MAX_PARTS: Final = 2048  # a submit document of under 80 KB
 LEAST_LANE_BYTES: Final = 4 << 20  # a lane costs two round trips (creation, and its share of the join)
 OPEN_PART_SIZE_BYTES: Final = 8 << 20  # of unknown length: a terabyte is 131,072 digests, a day of WAV 2,000
 LANES_A_SIZE: Final = 4  # of unknown length, lanes double in size after so many: the 64th begins at 1.75 TiB
+DIVISIBLE_BYTES: Final = 2 << 20  # what may turn out worth a second lane on a link that loses packets
+CUT_MULTIPLE_BYTES: Final = 64 << 10
 
 
 def lane_count(total_bytes: int, workers: int) -> int:
@@ -34,6 +36,22 @@ def open_lane(index: int) -> Span:
     size = OPEN_PART_SIZE_BYTES << rounds
     start = LANES_A_SIZE * (size - OPEN_PART_SIZE_BYTES) + place * size
     return Span(start, OPEN_END if index == MAX_LANES - 1 else start + size)
+
+
+def next_open_lane(start: int, *, last: bool) -> Span:
+    """The open lane that begins at `start`, where those before it end; the `last` takes all that comes."""
+    stop = next(span.stop for span in map(open_lane, range(MAX_LANES)) if span.stop > start)
+    return Span(start, OPEN_END if last else stop)
+
+
+def cut_at(start: int, stop: int) -> int | None:
+    """Where to cut `start` to `stop` into halves, at a part where that makes little difference; None if too small."""
+    size = stop - start
+    if size < 2 * CUT_MULTIPLE_BYTES:
+        return None
+    multiple = PART_SIZE_BYTES if size >= 8 * PART_SIZE_BYTES else CUT_MULTIPLE_BYTES
+    middle = (start + size // 2) // multiple * multiple
+    return middle if start < middle < stop else start + size // 2
 
 
 def make_plan(total_bytes: int, *, lanes: int = 1) -> Plan:

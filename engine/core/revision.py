@@ -95,15 +95,16 @@ def _grown(lanes: Sequence[Lane], total_bytes: int) -> list[Lane]:
     last = lanes[-1]
     rest = Span(last.span.stop, total_bytes)
     small = rest.size_bytes < LEAST_LANE_BYTES and not last.created
-    if small or not last.partial or len(lanes) == MAX_LANES:
+    if small or not last.partial or len(lanes) >= MAX_LANES:
         return [*lanes[:-1], replace(last, span=Span(last.span.start, total_bytes), generation=last.generation + 1)]
     count = max(1, min(MAX_LANES - len(lanes), rest.size_bytes // LEAST_LANE_BYTES))
     edges = [rest.start + rest.size_bytes * number // count for number in range(count + 1)]
     generation = max(lane.generation for lane in lanes) + 1
+    first = max(lane.index for lane in lanes) + 1
     return [
         *lanes,
         *(
-            Lane(last.index + 1 + number, Span(*edge), generation=generation, partial=True)
+            Lane(first + number, Span(*edge), generation=generation, partial=True)
             for number, edge in enumerate(pairwise(edges))
         ),
     ]

@@ -68,7 +68,8 @@ class Sample:
     `acked_bytes` is what the peer's kernel has acknowledged since the connection began; where `blind`, what the socket
     has taken. `heard_ago_s` is the age of the last segment from the peer, None where that cannot be known. `answer_s`
     is what an answer takes at most, as a rule: the smoothed RTT and four times its variation. `retry_in_s` is when the
-    kernel will send again by itself. `probes_lost` counts unanswered probes of a closed window.
+    kernel will send again by itself. `probes_lost` counts unanswered probes of a closed window. `rtt_s` is the smoothed
+    RTT, and `base_rtt_s` the least that the connection has seen; 0 where the kernel does not tell.
     """
 
     connected: bool = True
@@ -81,6 +82,8 @@ class Sample:
     retry_in_s: float | None = None
     probes_lost: int = 0
     blind: bool = False
+    rtt_s: float = 0.0
+    base_rtt_s: float = 0.0
 
     @property
     def phase(self) -> Phase:

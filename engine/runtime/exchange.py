@@ -6,13 +6,16 @@ import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from ..core.control import MAX_LANES, LaneControl
 from ..wire.address import origin
 from .brake import Brake
 from .clock import SystemClock
+from .kernel import AUTO
 from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
 from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
 from .watchdog import Watchdog
+from .workforce import Workforce
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,14 +38,23 @@ class Exchanger:
     """
 
     def __init__(
-        self, clock: Clock, *, user_agent: str, transport: Transport | None = None, pace: Pace | None = None
+        self,
+        clock: Clock,
+        *,
+        user_agent: str,
+        transport: Transport | None = None,
+        max_lanes: int = MAX_LANES,
+        congestion: str = AUTO,
+        pace: Pace | None = None,
     ) -> None:
         self.brake = Brake(clock)
         self.pace = pace or Pace(clock)
+        self.workforce = Workforce(LaneControl(max_lanes) if transport is None else None)
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
-        watchdog = Watchdog(SystemClock(), self.brake.link) if transport is None else None
+        watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce) if transport is None else None
         self._shared = Shared(
-            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog, self.pace
+            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog, self.pace,
+            congestion,
         )
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)

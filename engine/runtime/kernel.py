@@ -27,6 +27,10 @@ _MOST_RTO_MAX_MS: Final = 120_000
 _INFO_BYTES: Final = 256
 _SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h, bytes a second; TCP paces itself since 4.13; not in socket
 _UNSENT_BYTES: Final = 16 << 10
+AUTO: Final = "auto"
+OFF: Final = "off"
+_BEST_CONTROL: Final = "bbr"
+_NO_RTT_S: Final = 4000.0  # the field holds ~0 microseconds before there is a sample
 _ANSWERS: Final = frozenset({0, errno.ECONNREFUSED})
 
 
@@ -43,6 +47,7 @@ class TcpInfo:
     rtt_variation_s: float
     acked_bytes: int
     unsent_bytes: int
+    least_rtt_s: float = 0.0
 
     @classmethod
     def parse(cls, raw: bytes) -> TcpInfo | None:
@@ -63,6 +68,7 @@ class TcpInfo:
             rtt_variation_s=word(72) / 1e6,
             acked_bytes=int(struct.unpack_from("=Q", raw, 120)[0]),
             unsent_bytes=word(144),
+            least_rtt_s=word(148) / 1e6 if len(raw) >= 152 else 0.0,  # noqa: PLR2004 - the end of tcpi_min_rtt
         )
 
 
@@ -92,6 +98,8 @@ def sample(connection: socket.socket | None, *, taken_bytes: int = 0, all_writte
         answer_s=info.rtt_s + 4 * info.rtt_variation_s,
         retry_in_s=info.rto_s - info.sent_ago_s,
         probes_lost=info.probes_lost,
+        rtt_s=info.rtt_s,
+        base_rtt_s=info.least_rtt_s if info.least_rtt_s < _NO_RTT_S else 0.0,
     )
 
 
@@ -111,6 +119,18 @@ def prepare(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_EVERY_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LAST_NET_S * 1000))  # RFC 5482
+
+
+def choose_congestion_control(connection: socket.socket, name: str) -> None:
+    """Have a new connection send as `name` does: AUTO for BBR where this user may ask for it, OFF for the system's own.
+
+    BBR (Cardwell et al., ACM Queue 14(5), 2016) goes by the delivery rate, and takes a lost packet for what it is.
+    """
+    if sys.platform != "linux" or name == OFF:
+        return
+    with contextlib.suppress(OSError):  # not in this kernel, or not allowed to this user
+        wanted = _BEST_CONTROL if name == AUTO else name
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, wanted.encode())
 
 
 def keep_trying_often(connection: socket.socket, answer_s: float) -> None:

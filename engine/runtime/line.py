@@ -81,6 +81,7 @@ class Shared:
     transport: Transport | None
     watchdog: Watchdog | None
     pace: Pace
+    congestion: str = kernel.AUTO
 
 
 class Line:
@@ -192,7 +193,8 @@ class Line:
                 outgoing.tell_arrived(sample.acked_bytes - (0 if sample.blind else begin_bytes))
             return sample
 
-        return Errand(first_hop(url), guard, read, self._ends, self._discard)
+        bulk = request.body.span is not None
+        return Errand(first_hop(url), guard, read, self._ends, self._discard, bulk)
 
     async def _attempt(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
         try:
@@ -250,6 +252,7 @@ class Line:
             if self._socket is not None:
                 kernel.prepare(self._socket)
                 self._shared.pace.follow(self._socket)
+                kernel.choose_congestion_control(self._socket, self._shared.congestion)
 
 
 def _client(shared: Shared) -> httpx.AsyncClient:

@@ -303,9 +303,9 @@ class Manifest:
     # -- lanes and parts -----------------------------------------------------------------------
 
     def lanes(self, job: JobRecord) -> list[Lane]:
-        """The job's lanes, in order."""
+        """The job's lanes, in the artifact's order."""
         with self._explained():
-            rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job.id,)).fetchall()
+            rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY start, number", (job.id,)).fetchall()
         with readable(job.id):
             return [lane_of(row, self._seal) for row in rows]
 
@@ -319,6 +319,12 @@ class Manifest:
                 self._put_digests(job_id, digests)
             if cost is not None:
                 self._put_cost(job_id, cost)
+
+    def divide_lane(self, job_id: str, index: int, stop: int, rest: Lane) -> None:
+        """Commit that a lane ends at `stop` and that its `rest` is a lane of its own."""
+        with self._transaction():
+            self._db.execute("UPDATE lane SET stop = ? WHERE job = ? AND number = ?", (stop, job_id, index))
+            self._put_lane(job_id, rest)
 
     def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
         """Commit the plan and the wire: from here on neither changes for this upload."""
@@ -440,6 +446,7 @@ class Manifest:
         )
 
     def _job(self, row: sqlite3.Row, *, sealed: bool = False) -> JobRecord:
-        spans = self._db.execute("SELECT start, stop FROM lane WHERE job = ? ORDER BY number", (row["id"],)).fetchall()
+        lanes = "SELECT start, stop FROM lane WHERE job = ? ORDER BY start, number"
+        spans = self._db.execute(lanes, (row["id"],)).fetchall()
         with readable(row["id"]):
             return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self._seal)

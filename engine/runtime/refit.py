@@ -26,7 +26,7 @@ def refit(db: sqlite3.Connection, row: sqlite3.Row, seal: Seal) -> list[str]:
     makes one job.
     """
     job_id: str = row["id"]
-    lanes = db.execute("SELECT * FROM lane WHERE job = ? ORDER BY number", (job_id,)).fetchall()
+    lanes = db.execute("SELECT * FROM lane WHERE job = ? ORDER BY start, number", (job_id,)).fetchall()
     try:
         with readable(job_id):
             job = job_of(row, tuple(Span(lane["start"], lane["stop"]) for lane in lanes), None)

@@ -18,7 +18,7 @@ from ..core import lane as policy
 from ..core.lane import Append, Await, Create, Doubt, Finished, LaneState, Locate
 from ..errors import AmbiguousUpload, UploadRefused
 from ..events import Warned
-from ..faults import Busy, Corrupted, Fault, Gone, Interrupted, Nonsense, Refused, ServerTrouble, TooLarge
+from ..faults import Busy, Corrupted, Fault, Gone, Interrupted, Nonsense, Refused, ServerTrouble, Throttled, TooLarge
 from ..model import JobKind, JobState, Limits, Proof, Span, Tally
 from ..redaction import Secret
 from ..wire.address import relative_to, resolve
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from ..wire.interface import Wire
     from .artifact import ArtifactFile, PartHasher
     from .clock import Clock
+    from .lanes import Lanes
     from .line import Line
     from .manifest import Manifest
     from .meter import Meter
     from .persist import Persistence
     from .supply import Supply
     from .turns import Turns
+    from .workforce import Workforce
 
 _HASHES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "sha1": lambda payload: hashlib.sha1(payload, usedforsecurity=False).digest(),
@@ -66,6 +68,8 @@ class LaneUpload:
     emit: Callable[[Event], None]
     meter: Meter
     supply: Supply
+    lanes: Lanes
+    workforce: Workforce
     size: RequestSize
     _tried: bool = False  # whether the server looks at checksums
     _uncommitted_bytes: int = 0  # sent since the last commit, which carries the cost along
@@ -79,7 +83,9 @@ class LaneUpload:
         return None if self.meter.allowance is None else self.meter.allowance.share_bytes_s
 
     async def run(self, lane: Lane, *, submission_follows: bool) -> tuple[LaneState, str | None]:
-        """Bring the lane to its end. Returns its state, and a processing_id where the wire's last reply has one.
+        """Bring the lane to its end, or to where its worker is wanted back.
+
+        Returns its state, and a processing_id where the wire's last reply has one.
 
         Where no submission follows, a lane whose resource vanished after its last byte cannot be proved
         complete: it goes again.
@@ -97,11 +103,17 @@ class LaneUpload:
                 self.manifest.add_to_tally(self.job.id, self._cost())
 
     async def _to_its_end(self, state: LaneState, *, submission_follows: bool) -> tuple[LaneState, str | None]:
+        index = state.lane.index
         while True:
-            request_bytes = self.size.bytes(self._share_bytes_s) if self.wire.resumable else self.file.size_bytes
+            state = policy.cut(state, self.lanes.stop_of(index))
             if self.supply.ended:
                 state = policy.ending_at(state, self.supply.stop)
-            step = policy.next_step(state, request_bytes, self.supply.stop)
+            if self.workforce.wants_back(self.job.id):
+                return state, None
+            step = policy.next_step(
+                state, self._request_bytes(state.lane), self.supply.stop, divisible=self.lanes.divisible
+            )
+            self.lanes.sends(state.lane, step.span.stop if isinstance(step, Append) else state.lane.remaining.start)
             if isinstance(step, Await):
                 await self.supply.wait_beyond(step.offset)
                 continue
@@ -120,10 +132,21 @@ class LaneUpload:
             if processing_id is not None:
                 return state, processing_id
 
+    def _request_bytes(self, lane: Lane) -> int:
+        if not self.wire.resumable:
+            return self.file.size_bytes
+        if lane.partial:
+            self.size.aim(self.lanes.request_s)
+        most = self.lanes.most_bytes(lane) if self.wire.limits.exact_bytes is None else None
+        wanted = self.size.bytes(self._share_bytes_s)
+        return wanted if most is None else min(wanted, most)
+
     async def _perform(self, state: LaneState, step: Create | Locate | Append) -> tuple[LaneState, str | None]:
         match step:
             case Create():
+                began_s = self._clock.monotonic()
                 made = await self.line.converse(self.wire.create(state.lane, step.size_bytes))
+                self.lanes.created(self._clock.monotonic() - began_s)
                 url, expires_at = (made.url, made.expires_at) if made else (None, None)
                 state = policy.created(state, url, expires_at, deferred=step.size_bytes is None)
                 if not self._appends_at_once(state):  # an append commits the same, and more, before it sends a byte
@@ -160,6 +183,7 @@ class LaneUpload:
         self.size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
         self._refill(before, state)
         self.meter.acked(state.lane.index, state.lane.acked_bytes)
+        self.lanes.arrived(state.lane.index, state.lane.acked_bytes)
         if state.doubt is not Doubt.NONE:
             fault = Busy("the server called an append a success and took nothing of it")
             await self.persistence.wait(fault, "The upload")
@@ -213,6 +237,7 @@ class LaneUpload:
 
         def on_arrived(size_bytes: int) -> None:
             self.meter.arrived(lane.index, size_bytes)
+            self.lanes.arrived(lane.index, step.offset_bytes + size_bytes)
 
         started_s = self._clock.monotonic()
         with self.meter.sending():
@@ -245,6 +270,8 @@ class LaneUpload:
                         f"The service has no upload call there: {fault.message}",
                         hint="check SPEECHSTREAM_ENDPOINT; it usually ends with /v1",
                     ) from fault
+        if isinstance(fault, Throttled) or (isinstance(fault, Busy) and fault.retry_after_s is not None):
+            self.workforce.refused(self._clock.monotonic())
         state = policy.failed(state, step, fault)
         if isinstance(fault, TooLarge) and fault.retry_after_s is None:
             return state  # the next one is smaller: there is nothing to wait for
@@ -275,7 +302,7 @@ class LaneUpload:
         return Checksum(algorithm, await anyio.to_thread.run_sync(compute))
 
     def _commit(self, state: LaneState) -> None:
-        lane = state.lane
+        lane = policy.cut(state, self.lanes.stop_of(state.lane.index)).lane
         if lane.url is not None:
             lane = replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
         cost = self._cost()

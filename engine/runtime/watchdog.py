@@ -18,6 +18,7 @@ import anyio
 from ..core.watchdog import Patience, ReplyTimes, Trial
 from ..faults import Severed
 from . import kernel
+from .workforce import Workforce
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,7 +55,8 @@ class Errand:
     """One exchange under way, as the watchdog sees it.
 
     `read` samples its connection, `ends` names the connection's own address and its peer's once there is one, and
-    `discard` has it closed at once. `strike`: it was cut though the link had been there all along.
+    `discard` has it closed at once. `bulk`: its request carries the artifact's bytes. `strike`: it was cut though the
+    link had been there all along.
     """
 
     door: Door
@@ -62,6 +64,7 @@ class Errand:
     read: Callable[[], Sample]
     ends: Callable[[], tuple[Address, Address] | None]
     discard: Callable[[], None]
+    bulk: bool = False
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     cut: str | None = None
     strike: bool = False
@@ -94,7 +97,12 @@ class Watchdog:
     """
 
     def __init__(
-        self, clock: Clock, link: Link, patience: Patience | None = None, senses: Senses | None = None
+        self,
+        clock: Clock,
+        link: Link,
+        patience: Patience | None = None,
+        senses: Senses | None = None,
+        workforce: Workforce | None = None,
     ) -> None:
         self.patience = patience or Patience()
         self.link = link
@@ -102,6 +110,7 @@ class Watchdog:
         self.reply_times: defaultdict[str, ReplyTimes] = defaultdict(ReplyTimes)
         self.clock = clock
         self._senses = senses or Senses()
+        self._workforce = workforce or Workforce()
         self._errands: list[Errand] = []
         self._trials: dict[Door, Trial] = {}
         self._peers: defaultdict[Door, dict[Address, None]] = defaultdict(dict)
@@ -163,11 +172,16 @@ class Watchdog:
     def _look_around(self, knocks: TaskGroup) -> None:
         now_s = self.clock.monotonic()
         self.notice_change()
+        bulk: list[tuple[int, Sample]] = []
         for errand in self._errands:
-            errand.guard.see(errand.read(), now_s)
+            sample = errand.read()
+            errand.guard.see(sample, now_s)
+            if errand.bulk:
+                bulk.append((id(errand), sample))
             ends = errand.ends()
             if ends is not None:
                 self._peers[errand.door][ends[1]] = None
+        self._workforce.see(bulk, now_s, held=self.link.down or bool(self._trials))
         self._choose_trials(now_s)
         for door, trial in self._trials.items():
             if trial.due(now_s, self.clock.chance()):
@@ -247,6 +261,7 @@ class Watchdog:
 
     def _start_afresh(self, why: str, errands: list[Errand]) -> None:
         self.generation += 1
+        self._workforce.link_changed()
         for errand in errands:
             errand.sever(why)
 

@@ -65,7 +65,7 @@ class Desk:
                     job=job,
                     artifact=job.artifact,
                     base_url=JOB.endpoint,
-                    manner=Manner(lanes=self.lanes),
+                    manner=Manner(max_lanes=self.lanes),
                     crew=crew,
                     turns=Turns(manifest, self.clock, emit, "account"),
                     persistence=Persistence(JOB.id, self.clock, exchanger.brake, emit, RetryPolicy()),

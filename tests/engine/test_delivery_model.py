@@ -98,7 +98,7 @@ class Delivery(RuleBasedStateMachine):
         self.server = SpeechServer(
             extensions=extensions, keys=keys, forgets=forgets, strike=self._strike, cut_bytes=700
         )
-        self.manner = Manner(wire=wire, lanes=lanes)
+        self.manner = Manner(wire=wire, max_lanes=lanes)
         spool = self.folder / "jobs" / JOB.id / "spool"
         record = ArtifactRecord("artifact", len(CONTENT), "audio/ogg", "talk.ogg", "standard", is_source=False)
         with Manifest(self.folder) as manifest:
@@ -151,7 +151,7 @@ class Delivery(RuleBasedStateMachine):
         return None
 
     def _run(self, lanes: int) -> str:
-        wishes = pipeline.Wishes(Manner(wire=self.manner.wire, lanes=lanes))
+        wishes = pipeline.Wishes(Manner(wire=self.manner.wire, max_lanes=lanes))
         try:
             done = anyio.run(self._once, wishes)
         except Killed:

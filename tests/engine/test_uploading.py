@@ -65,7 +65,7 @@ async def test_a_server_that_does_not_join_gets_one_lane(desk: Desk, extensions:
 
 
 async def test_one_lane_is_an_ordinary_upload(desk: Desk) -> None:
-    """With `--lanes 1` nothing is partial and nothing is joined."""
+    """With `--max-lanes 1` nothing is partial and nothing is joined."""
     server, desk = TusServer(), replace(desk, lanes=1)
     await desk.run(server)
     assert server.finals == [CONTENT]

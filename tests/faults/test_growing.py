@@ -62,7 +62,7 @@ def test_a_pipe_arrives_while_it_is_being_written(
 ) -> None:
     """The first half is at the service before the second half is said; one job of the right bytes."""
     content = recording.read_bytes()
-    with command(service, tmp_path, "upload", "-", "--lanes", lanes, "--name", "talk.wav") as process:
+    with command(service, tmp_path, "upload", "-", "--max-lanes", lanes, "--name", "talk.wav") as process:
         assert process.stdin is not None
         process.stdin.write(content[: SIZE_BYTES // 2])
         process.stdin.flush()

@@ -92,7 +92,7 @@ def test_a_path_that_forgets_its_connections(
     service: Service, link: FaultProxy, recording: Path, tmp_path: Path, lanes: str
 ) -> None:
     """As a NAT does that was rebooted: old connections lead nowhere, new ones pass. Nobody is offline."""
-    with uploading(recording, tmp_path, link, "--lanes", lanes) as command:
+    with uploading(recording, tmp_path, link, "--max-lanes", lanes) as command:
         wait_until(lambda: link.bytes_up > SOME_BYTES)
         before = link.count
         for ear in ears(link):

@@ -325,4 +325,4 @@ def _fitted(scenario: Scenario, server: Server) -> Scenario:
     fault = scenario.fault
     if server.joins and fault.cut_up_after_bytes is not None:
         fault = replace(fault, cut_up_after_bytes=BREAK_LANE_AFTER_BYTES)
-    return replace(scenario, fault=fault, options=(*scenario.options, "--lanes", str(server.lanes)))
+    return replace(scenario, fault=fault, options=(*scenario.options, "--max-lanes", str(server.lanes)))

@@ -71,7 +71,7 @@ def test_huggingface_hub_3726_ctrl_c_and_restart_send_nothing_again_that_was_ack
         FaultProxy("127.0.0.1", service.port, Faults(otherwise=Fault(rate_bytes_per_s=4 << 20))) as proxy,
     ):
         shell = Shell(f"http://127.0.0.1:{proxy.port}/v1", tmp_path, recording)
-        words = ("upload", str(recording), "--recipe", "as-is", "--lanes", "3")
+        words = ("upload", str(recording), "--recipe", "as-is", "--max-lanes", "3")
         for _ in range(2):
             sent_before = proxy.bytes_from_clients
             with shell.command(*words) as command:

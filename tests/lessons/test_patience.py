@@ -112,7 +112,7 @@ def test_runloop_api_client_803_a_storm_of_resets_makes_no_pile_of_connections(t
     with Service(tmp_path / "service") as service, FaultProxy("127.0.0.1", service.port, plan) as proxy:
         shell = Shell(f"http://127.0.0.1:{proxy.port}/v1", tmp_path, recording)
         open_at_once = []
-        with shell.command("upload", str(recording), "--recipe", "as-is", "--lanes", "3") as command:
+        with shell.command("upload", str(recording), "--recipe", "as-is", "--max-lanes", "3") as command:
             while not command.ended:
                 open_at_once.append(sum(not connection.ended for connection in list(proxy.connections)))
                 time.sleep(0.02)

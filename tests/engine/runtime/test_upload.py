@@ -18,6 +18,7 @@ from engine.events import Uploaded, Warned
 from engine.model import ArtifactRecord, JobState, Lane, Plan, Span, WireName
 from engine.runtime.artifact import ArtifactFile, PartHasher
 from engine.runtime.exchange import Exchanger
+from engine.runtime.lanes import Lanes
 from engine.runtime.manifest import Manifest
 from engine.runtime.meter import Meter
 from engine.runtime.persist import Persistence
@@ -137,6 +138,9 @@ class Desk:
         with Manifest(self.state) as manifest, ArtifactFile(self.artifact, len(CONTENT)) as file:
             job = manifest.job(JOB.id)
             assert job.plan is not None
+            every = manifest.lanes(job)
+            lanes = Lanes(job.id, every, every, Sealed(len(CONTENT)), manifest, self.clock, divisible=False)
+            assert lanes.take() is not None
             async with exchanger.line() as line:
                 yield LaneUpload(
                     job=job,
@@ -151,6 +155,8 @@ class Desk:
                     emit=self.told.append,
                     meter=Meter(JOB.id, Sealed(len(CONTENT)), self.clock, self.told.append),
                     supply=Sealed(len(CONTENT)),
+                    lanes=lanes,
+                    workforce=exchanger.workforce,
                     size=RequestSize(self.wire.limits),
                 )
         await exchanger.aclose()

@@ -160,7 +160,7 @@ class Course:
             words += ["--follow", "--idle", f"{_IDLE_S:.0f}s"]
         if last is not None and last.found_it_shrunk:
             words += ["--new"]
-        return [*words, "--lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
+        return [*words, "--max-lanes", str(scenario.lanes), *["--checksum"] * scenario.checksum]
 
     def _known_job(self) -> str:
         """The job that a run has told of, if one has and it is not over."""
