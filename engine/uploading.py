@@ -189,6 +189,9 @@ class Uploading:
         async def work(lane: Lane | None, file: ArtifactFile) -> None:
             persistence = self.persistence.beside()
             size = RequestSize(wire.limits)  # what one lane finds out of link and server holds for the next
+            first_bytes = board.first_bytes
+            if first_bytes is not None:
+                size.begin_at(first_bytes)
             async with crew.exchanger.line() as line:
                 while lane is not None:
                     upload = LaneUpload(

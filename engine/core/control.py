@@ -101,10 +101,10 @@ class _Epoch:
         base_s = self._last.base_rtt_s
         if base_s is None or not self._waiting_s:
             return Queue.UNKNOWN
-        ordered = sorted(self._waiting_s)
-        if ordered[len(ordered) // 4] <= max(LaneControl.EMPTY_S, LaneControl.EMPTY_SHARE * base_s):
-            return Queue.EMPTY  # a quarter of the time the link had nothing to send
-        if ordered[len(ordered) // 2] >= max(LaneControl.FULL_S, LaneControl.FULL_SHARE * base_s):
+        waiting_s = median(self._waiting_s)
+        if waiting_s <= max(LaneControl.EMPTY_S, LaneControl.EMPTY_SHARE * base_s):
+            return Queue.EMPTY
+        if waiting_s >= max(LaneControl.FULL_S, LaneControl.FULL_SHARE * base_s):
             return Queue.FULL
         return Queue.SOME
 
@@ -112,6 +112,7 @@ class _Epoch:
 class LaneControl:
     """Decides `lanes` between 1 and `cap`; `why` says what the last decision was made on."""
 
+    LANE_PER_S: Final = 0.08  # to begin with: each window takes so much longer to grow on a long way
     SETTLE_ROUND_TRIPS: Final = 2.5  # a connection, a creation, and the first window
     SETTLE_S: Final = 0.3
     GLANCE_ROUND_TRIPS: Final = 2.0  # the queue is seen at once; a rate takes longer to tell
@@ -133,6 +134,7 @@ class LaneControl:
         self.cap = cap
         self.lanes = min(first, cap)
         self.why = ""
+        self._begun = False
         self._epoch: _Epoch | None = None
         self._refused_until_s = float("-inf")
         self._forget()
@@ -150,6 +152,9 @@ class LaneControl:
         if traffic.held or not traffic.sending:
             self._epoch = None
             return
+        if not self._begun and traffic.rtt_s is not None:
+            self._begun = True
+            self.lanes = min(self.cap, max(self.lanes, int(traffic.rtt_s / self.LANE_PER_S)))
         if self._epoch is None or self._epoch.lanes != self.lanes:
             self._epoch = self._new_epoch(traffic)
         self._epoch.see(traffic)

@@ -67,6 +67,11 @@ class RequestSize:
         self._bytes = self._sizing.first_bytes
         self._accepted_bytes = 0
 
+    def begin_at(self, size_bytes: int) -> None:
+        """Begin with so many bytes, where that is less than one would."""
+        sizing = self._sizing
+        self._bytes = min(sizing.first_bytes, max(size_bytes, sizing.floor_bytes))
+
     def aim(self, target_s: float) -> None:
         """Have requests take about so long from now on."""
         self._sizing = replace(self._sizing, target_s=target_s)

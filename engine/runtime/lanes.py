@@ -118,6 +118,12 @@ class Lanes:
         """How long one request should take: others cannot take what is under way, and each costs a round trip."""
         return max(LEAST_REQUEST_S, SETUPS_WORTH * self._setup_s)
 
+    @property
+    def first_bytes(self) -> int | None:
+        """What a new lane's first request should have, going by what those at work move; None while that is unknown."""
+        rates = [rate for work in self._work.values() if (rate := self._rate(work)) is not None]
+        return int(sum(rates) / (len(rates) + 1) * self.request_s) if rates else None
+
     def most_bytes(self, lane: Lane) -> int | None:
         """How much of the lane one request may take at most, so that there is something left for others to take."""
         if self._free or not self._may_cut(self._work[lane.index]):

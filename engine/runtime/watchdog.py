@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import socket
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
@@ -114,6 +114,7 @@ class Watchdog:
         self._errands: list[Errand] = []
         self._trials: dict[Door, Trial] = {}
         self._peers: defaultdict[Door, dict[Address, None]] = defaultdict(dict)
+        self._answers: dict[Door, float] = {}
         self._sources: dict[Address, str] = {}
         self._looked_s = float("-inf")
         self._slept_s = self._senses.slept_s()
@@ -174,7 +175,7 @@ class Watchdog:
         self.notice_change()
         bulk: list[tuple[int, Sample]] = []
         for errand in self._errands:
-            sample = errand.read()
+            sample = self._with_usual_answer(errand.door, errand.read())
             errand.guard.see(sample, now_s)
             if errand.bulk:
                 bulk.append((id(errand), sample))
@@ -187,6 +188,13 @@ class Watchdog:
             if trial.due(now_s, self.clock.chance()):
                 self._knock(knocks, door, trial)
         self._judge(now_s)
+
+    def _with_usual_answer(self, door: Door, sample: Sample) -> Sample:
+        """A connection that is only being made knows nothing of the way; the others to the same place do."""
+        if sample.connected:
+            self._answers[door] = sample.answer_s
+            return sample
+        return replace(sample, answer_s=self._answers.get(door, 0.0))
 
     def _choose_trials(self, now_s: float) -> None:
         """Try every door behind which a connection is doubted; where one was heard of, that is an answer."""
