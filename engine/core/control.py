@@ -121,8 +121,8 @@ class LaneControl:
     MEASURE_S: Final = 2.0
     EMPTY_S: Final = 0.012  # more than what jitter does to a smoothed RTT
     EMPTY_SHARE: Final = 0.2
-    FULL_S: Final = 0.1
-    FULL_SHARE: Final = 0.5
+    FULL_S: Final = 0.2
+    FULL_SHARE: Final = 1.0
     WORTH_SHARE: Final = 0.3  # of linear gain
     DOUBLING_GAIN: Final = 1.2  # what two doublings must bring at least: a link that loses packets gives four times
     BUSY_SHARE: Final = 0.75
@@ -232,7 +232,7 @@ class LaneControl:
     def _was_worth(self, trial: _Trial, rate: float, queue: Queue) -> bool:
         """Whether the step to the present number is to be kept."""
         if self.lanes < trial.lanes:
-            return rate >= 0.95 * trial.rate
+            return rate >= 0.98 * trial.rate
         if queue is Queue.EMPTY:
             return rate >= trial.rate
         return rate >= trial.rate * (1 + self.WORTH_SHARE * (self.lanes / trial.lanes - 1))
