@@ -10,7 +10,7 @@ from ..core.control import MAX_LANES, LaneControl
 from ..wire.address import origin
 from .brake import Brake
 from .clock import SystemClock
-from .kernel import AUTO
+from .kernel import AUTO, fills
 from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
 from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
@@ -49,7 +49,7 @@ class Exchanger:
     ) -> None:
         self.brake = Brake(clock)
         self.pace = pace or Pace(clock)
-        self.workforce = Workforce(LaneControl(max_lanes) if transport is None else None)
+        self.workforce = Workforce(None if transport else LaneControl(max_lanes, filling=fills(congestion)))
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce) if transport is None else None
         self._shared = Shared(

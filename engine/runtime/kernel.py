@@ -121,6 +121,18 @@ def prepare(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LAST_NET_S * 1000))  # RFC 5482
 
 
+def fills(name: str) -> bool:
+    """Whether connections for which `name` is chosen will fill a link that loses packets."""
+    if sys.platform != "linux" or name not in {AUTO, _BEST_CONTROL}:
+        return False
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _BEST_CONTROL.encode())
+        except OSError:
+            return False
+    return True
+
+
 def choose_congestion_control(connection: socket.socket, name: str) -> None:
     """Have a new connection send as `name` does: AUTO for BBR where this user may ask for it, OFF for the system's own.
 
