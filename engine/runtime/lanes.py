@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .supply import Supply
 
 FIRST_SETUP_S: Final = 0.3  # what a new lane costs before it sends, until that has been measured
-SETUPS_WORTH: Final = 4.0  # a lane is cut where the rest would take so many times as long as a new lane costs
+REQUEST_SETUPS: Final = 4.0  # of a request's time; its own round trip is about a quarter of that
+SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many times as long as a new lane costs
 LEAST_MEASURED_S: Final = 0.5
 LEAST_REQUEST_S: Final = 2.0
 HALVES: Final = 2
@@ -116,7 +117,7 @@ class Lanes:
     @property
     def request_s(self) -> float:
         """How long one request should take: others cannot take what is under way, and each costs a round trip."""
-        return max(LEAST_REQUEST_S, SETUPS_WORTH * self._setup_s)
+        return max(LEAST_REQUEST_S, REQUEST_SETUPS * self._setup_s)
 
     @property
     def first_bytes(self) -> int | None:
