@@ -53,7 +53,14 @@ class Exchanger:
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce) if transport is None else None
         self._shared = Shared(
-            clock, self.brake, user_agent, self._credentials, functools.cache(trust), transport, watchdog, self.pace,
+            clock,
+            self.brake,
+            user_agent,
+            self._credentials,
+            functools.cache(trust),
+            transport,
+            watchdog,
+            self.pace,
             congestion,
         )
         self._lines = [Line(self._shared)]
