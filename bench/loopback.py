@@ -59,10 +59,16 @@ class Figure:
         )
 
 
-def payload(file: Path, size_mib: int) -> int:
-    """Write the same bytes for the same size, no two blocks of them alike; returns the size in bytes."""
+def payload(file: Path, size_mib: int, *, sparse: bool) -> int:
+    """Write the same bytes for the same size, no two blocks of them alike; or none, for zeros that take no disk.
+
+    Returns the size in bytes.
+    """
     block = random.Random(1).randbytes(MIB)
     with file.open("wb") as out:
+        if sparse:
+            out.truncate(size_mib * MIB)
+            return size_mib * MIB
         for number in range(size_mib):
             out.write(number.to_bytes(8, "big") + block[8:])
     return size_mib * MIB
@@ -108,6 +114,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=Path("build/peers"), help="where `.ci/peers` installed them")
     parser.add_argument("--only", default="", metavar="WORD", help="only places with this in their names")
     parser.add_argument("--ours", action="store_true", help="only our own client")
+    parser.add_argument("--sparse", action="store_true", help="zeros that take no disk: for sizes beyond it")
     parser.add_argument("--start-up", type=int, default=5, metavar="RUNS", help="runs of the start-up measurement")
     parser.add_argument("--scratch", type=Path, help="where the servers' data lies (a folder of the system's)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
@@ -116,7 +123,7 @@ def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch)))
         ground = Ground(scratch, Peers.found(options.peers, scratch))
         file = scratch / "payload"
-        size_bytes = payload(file, options.size_mib)
+        size_bytes = payload(file, options.size_mib, sparse=options.sparse)
         starts = [start_up_s(ground, file) for _ in range(options.start_up)]
         figures = measure(options, ground, file, size_bytes)
     print(
