@@ -214,7 +214,7 @@ class Bars:
             self._end("state", event.job_id)
         bar.total = event.total_bytes
         unconfirmed = f"{size(event.unconfirmed_bytes)} on the way" if event.unconfirmed_bytes else ""
-        bar.set_postfix_str(", ".join(filter(None, (unconfirmed, self._paces[event.job_id]))), refresh=False)
+        bar.set_postfix_str(", ".join(filter(None, (self._paces[event.job_id], unconfirmed))), refresh=False)
         if event.acked_bytes > bar.n:
             bar.update(event.acked_bytes - bar.n)
         else:

@@ -105,13 +105,13 @@ def test_what_keeps_it_slow_is_in_its_line(terminal: Terminal, clock: FakeClock)
     """A limit is shown beside what is on the way, as long as it holds; also while the recording is encoded."""
     bars = Bars(terminal)
     bars(Opened(JOB.id, JOB.source, resumed=False))
-    for limit, said in ((2 * MB, ", 1.0 MB on the way, limited to 2.0 MB/s"), (500_000, "limited to 500.0 kB/s")):
+    for limit, said in ((2 * MB, ", limited to 2.0 MB/s, 1.0 MB on the way"), (500_000, "limited to 500.0 kB/s")):
         clock.now_s += 1.0
         bars(Uploaded(JOB.id, MB, 100 * MB, MB, limit_bytes_s=limit))
         assert said in terminal.last
     clock.now_s += 1.0
     bars(Uploaded(JOB.id, MB, 100 * MB, MB, polite=True))
-    assert ", 1.0 MB on the way, polite" in terminal.last
+    assert ", polite, 1.0 MB on the way" in terminal.last
     assert "limited" not in terminal.last
     bars.close()
     bars = Bars(terminal)
