@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import anyio
+
 from .choosing import WireChoice
 from .core.control import MAX_LANES
 from .core.lane import key_rejected, no_space
@@ -19,6 +21,7 @@ from .redaction import Secret
 from .runtime.artifact import PartHasher
 from .runtime.lanes import Lanes
 from .runtime.meter import Meter
+from .runtime.pace import LOOK_EVERY_S
 from .runtime.supply import Sealed
 from .runtime.together import explained, together
 from .runtime.upload import LaneUpload
@@ -241,8 +244,7 @@ class Uploading:
 
         try:
             async with together() as tasks:
-                if self.growth is not None:
-                    tasks.start_soon(board.follow)
+                tasks.start_soon(board.follow)
                 while not (board.finished and not at_work):
                     most = pace.of(upload).lanes(self.manner.max_lanes)
                     workforce.limit(limited=pace.of(upload).limit_bytes_s is not None)
@@ -253,7 +255,8 @@ class Uploading:
                         workforce.took(upload)
                         at_work += 1
                         tasks.start_soon(one, lane)
-                    await board.changed()
+                    with anyio.move_on_after(LOOK_EVERY_S):  # what a limit is worth may change meanwhile
+                        await board.changed()
                 tasks.cancel_scope.cancel()
         finally:
             workforce.leave(upload)

@@ -87,7 +87,7 @@ class Lanes:
         return self._open_stop >= self._supply.stop and (self._supply.ended or self._open_stop == OPEN_END)
 
     async def follow(self) -> None:
-        """Open further lanes as a growing artifact comes to need them."""
+        """Open further lanes as the artifact comes to need them, while it grows or because it ended in another run."""
         while self._open_stop < OPEN_END:
             await self._supply.wait_beyond(self._open_stop)
             if self._supply.stop > self._open_stop:
