@@ -25,6 +25,7 @@ from .runtime.clock import SystemClock
 from .runtime.courtesy import Courtesy
 from .runtime.crew import Crew
 from .runtime.exchange import Credentials, Exchanger
+from .runtime.kernel import OFF
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
 from .runtime.pace import Pace
@@ -131,11 +132,13 @@ class Client:
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
         manner = Manner(wire, checksum, _lanes(settings.max_lanes if max_lanes is None else max_lanes), request_bytes)
         self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
+        self._polite = settings.polite if polite is None else polite
         self._congestion = congestion or settings.congestion
+        if self._polite:
+            self._congestion = OFF  # BBR keeps a queue of its own, whatever rate it is held to
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
         self._limit_bytes_s = _limit(limit_bytes_s)
-        self._polite = settings.polite if polite is None else polite
         self._new = new
         self._clock = clock or SystemClock()
         self._announced: set[str] = set()
