@@ -23,6 +23,7 @@ _CHUNK_BYTES = 16 * 1024
 _QUEUED_CHUNKS = 16
 _ANSWERS_BYTES = 64 * 1024  # heads of answers; no answer here is long
 _SLICE_S = 0.05  # a capped link hands over twenty times a second, however slow it is
+_CATCHING_UP_S = 0.02  # so late a loop may wake up without costing a shared link any of its rate
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends RST (socket(7))
 
 
@@ -47,6 +48,19 @@ class Way:
     counted_bytes: int = 0
 
 
+@dataclass(slots=True)
+class CommonRate:
+    """A rate that connections share, in the order in which they ask."""
+
+    bytes_per_s: float
+    _free_at: float = 0.0
+
+    async def passed(self, size_bytes: int) -> None:
+        """Wait until so many bytes more have passed."""
+        self._free_at = max(self._free_at, now() - _CATCHING_UP_S) + size_bytes / self.bytes_per_s
+        await asyncio.sleep(self._free_at - now())
+
+
 class Connection:
     """One connection through the proxy: `up` is the client's way to the server, `down` the way back.
 
@@ -58,7 +72,15 @@ class Connection:
         answers: the beginning of what the server said.
     """
 
-    def __init__(self, fault: Fault, up: Way, down: Way, breaks: Iterator[int], replay: Replay | None = None) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        up: Way,
+        down: Way,
+        breaks: Iterator[int],
+        replay: Replay | None = None,
+        common: CommonRate | None = None,
+    ) -> None:
         self.up = up
         self.down = down
         self.suffered: list[str] = []
@@ -68,6 +90,7 @@ class Connection:
         self._fault = fault
         self._breaks = breaks
         self._replay = replay
+        self._common = common
         self._arming = fault.armed_by.encode("latin-1")
         self._armed = not self._arming
         self.armed_s: float | None = None
@@ -203,10 +226,12 @@ class Connection:
         for start in range(0, len(chunk), step):
             if pause_s := self._pause_s():
                 await asyncio.sleep(pause_s)
+            piece = chunk[start : start + step]
+            if way is self.up and self._common is not None:
+                await self._common.passed(len(piece))
             await way.flowing.wait()
             if self._broken:
                 return
-            piece = chunk[start : start + step]
             way.writer.write(piece)
             await way.writer.drain()
             way.forwarded_bytes += len(piece)

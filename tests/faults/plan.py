@@ -67,12 +67,14 @@ class Plan:
         otherwise: the fault of every other connection.
         at_most: how many cuts and black holes may happen in all; later ones are let off. Whichever
             connection carries the one request to break, `at_most=1` breaks it once.
+        common_rate_bytes_per_s: the most that all connections together bring to the server, as on a link they share.
         seed: decides what is drawn at random, for every ordinal, whatever the timing.
     """
 
     connections: Mapping[int, Fault] = field(default_factory=dict)
     otherwise: Fault = Fault()
     at_most: int | None = None
+    common_rate_bytes_per_s: float | None = None
     seed: int = 0
 
     @classmethod

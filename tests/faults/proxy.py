@@ -22,7 +22,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from tests.faults.connection import Connection, Way, reset
+from tests.faults.connection import CommonRate, Connection, Way, reset
 from tests.faults.plan import Plan
 from tests.faults.replay import Replay
 
@@ -112,6 +112,8 @@ class FaultProxy:
         self._plan = plan
         self._faults = plan.faults()
         self._breaks = plan.breaks()
+        rate = plan.common_rate_bytes_per_s
+        self._common = None if rate is None else CommonRate(rate)
 
     def _each(self, act: Callable[[Connection], None], which: Iterable[Connection] | None = None) -> None:
         async def on_loop() -> None:
@@ -128,7 +130,7 @@ class FaultProxy:
         self._tasks.append(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault, breaks = next(self._faults), self._breaks
+        fault, breaks, common = next(self._faults), self._breaks, self._common
         try:
             server_reader, server_writer = await asyncio.open_connection(*self.target)
         except OSError:
@@ -139,7 +141,7 @@ class FaultProxy:
         replay = None if fault.replay_after_s is None else Replay(self.target, fault.replay_after_s)
         if replay is not None:
             self._replays.append(asyncio.create_task(replay.run()))
-        connection = Connection(fault, Way(reader, server_writer), Way(server_reader, writer), breaks, replay)
+        connection = Connection(fault, Way(reader, server_writer), Way(server_reader, writer), breaks, replay, common)
         self.connections.append(connection)
         await connection.run()
 

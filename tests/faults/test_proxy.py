@@ -199,6 +199,20 @@ def test_a_rate_holds(proxy: FaultProxy) -> None:
     assert time.monotonic() - started_at >= 0.3
 
 
+def test_connections_share_a_common_rate(proxy: FaultProxy) -> None:
+    """Two of them take as long as one that sends what both do."""
+    proxy.plan = Plan(common_rate_bytes_per_s=200_000)
+    started_at = time.monotonic()
+
+    with connect(proxy) as one, connect(proxy) as other:
+        for client in (one, other):
+            client.sendall(MESSAGE[:30_000])
+        for client in (one, other):
+            assert receive(client, at_most=30_000) == (MESSAGE[:30_000], "open")
+
+    assert time.monotonic() - started_at >= 0.25
+
+
 def test_cut_all_ends_what_is_open(echo: EchoServer, proxy: FaultProxy) -> None:
     """Every open connection is reset at once; the next one passes."""
     with connect(proxy) as one, connect(proxy) as other:
