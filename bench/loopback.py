@@ -9,7 +9,6 @@ is left out: `.ci/peers DIR` installs the npm packages, `--peers DIR` says where
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import random
 import statistics
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .contestants import CONTESTANTS, Cost, start_up_s
 from .places import PLACES, Ground, Peers
+from .record import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,8 +133,8 @@ def main() -> None:
     if starts:
         print(f"from the start of the process to the file's first byte at the sink: {statistics.median(starts):.3f} s")
     if options.json:
-        found = {"figures": [asdict(figure) for figure in figures], "start_up_s": starts}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        command = f"python -m bench.loopback --size-mib {options.size_mib} --rounds {options.rounds}"
+        keep(options.json, command, {"figures": [asdict(figure) for figure in figures], "start_up_s": starts})
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Peers:
 
     node: str
     scripts: Path
+    folder: Path
 
     @classmethod
     def found(cls, folder: Path, scratch: Path) -> Peers | None:
@@ -42,7 +43,7 @@ class Peers:
         for script in _SCRIPTS.glob("*.mjs"):
             shutil.copy(script, scripts)
         (scripts / "node_modules").symlink_to(packages)
-        return cls(node, scripts)
+        return cls(node, scripts, folder.resolve())
 
     def command(self, script: str, *arguments: str) -> list[str]:
         """The command that runs a script."""
