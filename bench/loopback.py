@@ -133,7 +133,8 @@ def main() -> None:
     if starts:
         print(f"from the start of the process to the file's first byte at the sink: {statistics.median(starts):.3f} s")
     if options.json:
-        command = f"python -m bench.loopback --size-mib {options.size_mib} --rounds {options.rounds}"
+        sparse = " --sparse" if options.sparse else ""
+        command = f"python -m bench.loopback --size-mib {options.size_mib} --rounds {options.rounds}{sparse}"
         keep(options.json, command, {"figures": [asdict(figure) for figure in figures], "start_up_s": starts})
 
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Final
 from engine.runtime.manifest import Manifest
 from tests.engine.crowd import populate
 
+from .record import keep
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -141,6 +143,7 @@ def main() -> None:
     manifest.add_argument("--rounds", type=int, default=5)
     for kind in (folder, manifest):
         kind.add_argument("--seed", type=int, default=1)
+        kind.add_argument("--json", type=Path, metavar="FILE", help="also keep it there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="many-") as scratch:
         if options.kind == "folder":
@@ -148,6 +151,10 @@ def main() -> None:
         else:
             result = beside_old_jobs(Path(scratch), options.jobs, options.rounds, options.seed)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    if options.json:
+        used = ("recordings", "size_kb") if options.kind == "folder" else ("jobs", "rounds")
+        words = [f"--{name.replace('_', '-')} {getattr(options, name)}" for name in used]
+        keep(options.json, " ".join(["python -m bench.many", options.kind, *words]), result)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What preparing costs and how good it is, beside bare ffmpeg: speed, joins, words, memory, and uploading meanwhile.
 
-    .venv/bin/python bench/preparing.py speed --minutes 120 --rounds 3
-    .venv/bin/python bench/preparing.py joins
-    .venv/bin/python bench/preparing.py words
-    .venv/bin/python bench/preparing.py together --minutes 60
-    .venv/bin/python bench/preparing.py memory --hours 25
+    .venv/bin/python -m bench.preparing speed --minutes 120 --rounds 3
+    .venv/bin/python -m bench.preparing joins
+    .venv/bin/python -m bench.preparing words
+    .venv/bin/python -m bench.preparing together --minutes 60
+    .venv/bin/python -m bench.preparing memory --hours 25
 
 Every recording is made of the speech in `fixtures/`, here and now.
 """
@@ -31,6 +31,8 @@ import psutil
 
 from preprocess import find_ffmpeg
 from preprocess.slices import PcmFormat, Slicer
+
+from .record import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +222,6 @@ def differing(one: list[str], other: list[str]) -> int:
 
 def together(folder: Path, minutes: float, rounds: int) -> dict[str, object]:
     """Preparing and uploading at once over 2 Mbit/s, beside each alone."""
-    sys.path.insert(0, str(ROOT))
     from tests.faults.command import environment
     from tests.faults.plan import Fault, Plan
     from tests.faults.proxy import FaultProxy
@@ -304,6 +305,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--hours", type=float, default=25.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also keep it there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -316,6 +318,12 @@ def main() -> int:
         }[options.bench]()
     found["load"] = os.getloadavg()[0]
     print(json.dumps(found, indent=2))
+    if options.json:
+        used = {"speed": "minutes rounds", "together": "minutes rounds", "memory": "hours"}.get(
+            options.bench, ""
+        ).split()
+        words = [f"--{name} {getattr(options, name):g}" for name in used]
+        keep(options.json, " ".join(["python -m bench.preparing", options.bench, *words]), found)
     return 0
 
 
