@@ -166,6 +166,26 @@ def _joins_plot(found: Found) -> str:
     return bars(title, rows)
 
 
+def _resuming(found: Found) -> Table:
+    return [
+        ["", ""],
+        ["bytes in the file", f"{found['size_bytes']:,}"],
+        ["kills", str(found["kills"])],
+        ["bytes sent above the file's, heads of requests included", f"{found['again_bytes']:,}"],
+        ["the same, a kill", f"{found['again_bytes_a_kill']:,}"],
+        ["the same, of the file", f"{found['again_bytes'] / found['size_bytes']:.2%}"],
+        ["from the first start to bytes on their way", f"{found['first_start_s']:.2f} s"],
+        ["from a new start to bytes on their way, median", f"{found['restart_s']:.2f} s"],
+    ]
+
+
+def _resuming_plot(found: Found) -> str:
+    starts = [("first start", found["first_start_s"])]
+    starts += [(f"after kill {number}", took) for number, took in enumerate(found["restarts_s"], 1)]
+    title = "Seconds from the start of the command to bytes on their way"
+    return bars(title, [Bar(name, took, f"{took:.2f} s", name != "first start") for name, took in starts])
+
+
 def _folder(found: Found) -> Table:
     least, most = found["sixth_after_first_s"]
     return [
@@ -195,7 +215,8 @@ def _manifest(found: Found) -> Table:
 def _manifest_plot(found: Found) -> str:
     rows: dict[str, list[Bar]] = {}
     for kind, title in (("empty", "no jobs"), ("crowded", f"{found['jobs']:,} jobs")):
-        for words, took in found["median_s"][kind].items():
+        for words in found["median_s"]["empty"]:
+            took = found["median_s"][kind][words]
             rows.setdefault(words, []).append(Bar(title, took, f"{took:.2f} s", kind == "crowded"))
     return bars("Commands beside old jobs", _grouped(rows))
 
@@ -224,6 +245,13 @@ CHAPTERS: Final = (
         "Everything on one machine, so client and server share its processors.",
         _loopback,
         _loopback_plot,
+    ),
+    Chapter(
+        "resuming",
+        "Resuming",
+        "An upload over 80 Mbit/s with 40 ms of round trip that is killed (SIGKILL) again and again, at any time.",
+        _resuming,
+        _resuming_plot,
     ),
     Chapter(
         "preparing-speed",

@@ -14,7 +14,8 @@ _LABELS: Final = 290
 _ROW: Final = 24
 _TOP: Final = 44
 _VALUES: Final = 110
-_CURVES_HEIGHT: Final = 320
+_CURVES_HEIGHT: Final = 320  # of what is 1; there is room for what lies a little above
+_ABOVE: Final = 40
 _MARGIN: Final = 130
 # Each colour has a contrast of 3 to 1 or more to its ground, text 7 to 1 (WCAG 2.2, 1.4.6 and 1.4.11).
 _STYLE: Final = """<style>
@@ -65,13 +66,13 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
 
 
 def curves(title: str, series: Mapping[str, Sequence[float]], ours: str, below: str) -> str:
-    """Values between 0 and 1, at even distances from left to right; their names stand where they begin."""
-    width, bottom = WIDTH - _MARGIN - 24, _TOP + _CURVES_HEIGHT
+    """Values between 0 and 1 or little more, evenly from left to right; their names stand where they begin."""
+    width, bottom = WIDTH - _MARGIN - 50, _TOP + _ABOVE + _CURVES_HEIGHT
     parts = []
     for tenth in range(0, 11, 2):
         y = bottom - _CURVES_HEIGHT * tenth / 10
         parts.append(f'<line class="grid" x1="{_MARGIN}" x2="{_MARGIN + width}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(WIDTH - 20, y + 4, f"{tenth / 10:.1f}"))
+        parts.append(_text(WIDTH - 40, y + 4, f"{tenth / 10:.1f}"))
     for name, values in series.items():
         spots = [
             f"{_MARGIN + width * number / (len(values) - 1):.1f},{bottom - _CURVES_HEIGHT * value:.1f}"

@@ -322,8 +322,8 @@ def main() -> int:
         used = {"speed": "minutes rounds", "together": "minutes rounds", "memory": "hours"}.get(
             options.bench, ""
         ).split()
-        words = [f"--{name} {getattr(options, name):g}" for name in used]
-        keep(options.json, " ".join(["python -m bench.preparing", options.bench, *words]), found)
+        given = [f"--{name} {getattr(options, name):g}" for name in used]
+        keep(options.json, " ".join(["python -m bench.preparing", options.bench, *given]), found)
     return 0
 
 
