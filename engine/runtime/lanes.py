@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ..core.plan import cut_at, next_open_lane
+from ..core.plan import CUT_MULTIPLE_BYTES, cut_at, next_open_lane
 from ..model import MOST_LANES, OPEN_END, Lane, Span
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Lanes:
             return None
         rest = min(lane.remaining.stop, self._supply.stop) - lane.remaining.start
         rate = self._rate(self._work[lane.index])
-        if rate is None or rest / rate < HALVES * SETUPS_WORTH * self._setup_s:
+        if rest < HALVES * CUT_MULTIPLE_BYTES or rate is None or rest / rate < HALVES * SETUPS_WORTH * self._setup_s:
             return None
         return rest // HALVES
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.core.plan import DIVISIBLE_BYTES
 from tests.faults.command import Command, environment
 from tests.faults.plan import Fault, Plan
 from tests.interop.servers import (
     NO_FAULT,
-    PART_BYTES,
     Kill,
     Outcome,
     Scenario,
@@ -85,7 +85,7 @@ def test_send(strangers: Strangers, tmp_path: Path, server: Server, scenario: Sc
         assert code == 0, said
         compared = "--checksum" in scenario.options  # it was tried: this server does look at them
         assert ("verified by server" in said, "length only" in said) == (compared, not compared)
-        assert ("joining" in said) is (server.joins and scenario.size_bytes >= PART_BYTES)
+        assert ("joining" in said) is (server.joins and scenario.size_bytes >= DIVISIBLE_BYTES)
         up_bytes, connections = way.line.bytes_up, way.line.count
         if outcome(server, scenario) is not Outcome.UNPROVED:
             assert way.stored(url) == recording.read_bytes()

@@ -131,6 +131,17 @@ def test_near_the_end_requests_leave_something_to_take(manifest: Manifest, clock
     assert lanes.most_bytes(lane) == (TOTAL - MIB) // 2
 
 
+@pytest.mark.parametrize("rest_bytes", [0, 1, 2, (128 << 10) - 1])
+def test_a_small_rest_goes_in_one_request(manifest: Manifest, clock: FakeClock, rest_bytes: int) -> None:
+    """However slow the lane is: half of one byte is none."""
+    lanes = begun(manifest, clock, 1)
+    lane = lanes.take()
+    assert lane is not None
+    clock.now_s += 1e6
+    lane = moved(lanes, clock, lane, TOTAL - rest_bytes)
+    assert lanes.most_bytes(lane) is None
+
+
 def test_a_lane_that_was_put_back_is_taken_again(manifest: Manifest, clock: FakeClock) -> None:
     """With the end that it has now."""
     lanes = begun(manifest, clock, 1)
