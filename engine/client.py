@@ -85,7 +85,7 @@ class Client:
         track: The audio track to transcribe, by its number from 1 or its language; by default the recording's default.
         wire: How bytes travel: auto, single, tus.
         checksum: Have every append checked by the server, where it can.
-        max_lanes: How many connections may send at once where the server joins what they bring (32, at most 64).
+        max_lanes: How many connections may send at once where the server joins what they bring (48, at most 64).
         congestion: How connections find their rate: auto (BBR where this user may ask for it), off, or a name.
         request_bytes: Size of every append but the last, for servers that insist on one; by default it is measured.
         repeat_ambiguous: Repeat a single-request upload whose outcome is unknown, at the risk of a second job.

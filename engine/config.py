@@ -55,7 +55,7 @@ SETTINGS: Final[dict[str, str]] = {
     "state_dir": "The same as SPEECHSTREAM_STATE_DIR.",
     "recipe": "How to prepare recordings unless told: auto, standard, high, small, lossless, copy, video or as-is.",
     "wire": "How bytes travel unless told: auto, single or tus.",
-    "max_lanes": "How many connections may send at once where the server joins what they bring, 1 to 64 (32).",
+    "max_lanes": "How many connections may send at once where the server joins what they bring, 1 to 64 (48).",
     "congestion": "How connections find their rate: auto (BBR where Linux lets you), off, or a name Linux knows.",
     "request_size": "Size of every request's payload but the last, such as 6MiB, for servers that insist on one.",
     "retry_for_s": "Seconds without an acknowledged byte, the far side being at fault, before giving up (86400).",

@@ -127,7 +127,7 @@ _TRANSFER_OPTIONS = (
         "--max-lanes",
         type=click.IntRange(1, MAX_LANES),
         metavar="N",
-        help="Send over so many connections at most, where the server joins what they bring; by default 32.",
+        help="Send over so many connections at most, where the server joins what they bring; by default 48.",
     ),
     click.option(
         "--congestion",
