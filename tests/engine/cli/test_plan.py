@@ -81,7 +81,7 @@ def test_a_rate_that_is_none(shell: Shell) -> None:
     assert "'fast' is no rate; write 5Mbit, 800kbit, 600kB/s or 2MB/s" in done.stderr
 
 
-@pytest.mark.parametrize("rate", ["5", "0Mbit", "-5Mbit", "5 Mbyte", "1e3kbit", "", "5MiB/s", "5Mbit/h"])
+@pytest.mark.parametrize("rate", ["5", "0Mbit", "-5Mbit", "5 Mbyte", "1e3kbit", "", "5MiBit/s", "5Mbit/h"])
 def test_other_rates_that_are_none(rate: str) -> None:
     """Bits and bytes are told apart by their unit, so one is needed; and nothing is sent over a link of nothing."""
     with pytest.raises(click.BadParameter):
@@ -92,7 +92,7 @@ def test_other_rates_that_are_none(rate: str) -> None:
     ("rate", "bits_s"),
     [
         *(("5Mbit", 5e6), ("5mbit", 5e6), ("0.5 Mbit/s", 5e5), ("800kbit", 8e5), ("5Mbps", 5e6), ("5Mb/s", 5e6)),
-        *(("600kB/s", 4.8e6), ("2MB/s", 16e6), ("1GB/s", 8e9), ("100Bit/s", 100)),
+        *(("600kB/s", 4.8e6), ("2MB/s", 16e6), ("1GB/s", 8e9), ("5MiB/s", 8 * 5 * 1024**2), ("100Bit/s", 100)),
     ],
 )
 def test_rates(rate: str, bits_s: float) -> None:
