@@ -182,3 +182,38 @@ def test_the_address_this_machine_sends_from() -> None:
 def test_sleep_is_counted_by_one_clock_only() -> None:
     """While nobody sleeps, the two go side by side."""
     assert abs(kernel.slept_s() - kernel.slept_s()) < 0.1
+
+
+def congestion_control(connection: socket.socket) -> str:
+    """What the kernel says that the connection uses."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b"\0")[0].decode()
+
+
+@only_linux
+def test_congestion_control_is_as_asked() -> None:
+    """By name; the system's own when it is off, and when the kernel has no such thing."""
+    with socket.socket() as connection:
+        own = congestion_control(connection)
+        for name in (kernel.OFF, "nobody-knows"):
+            kernel.choose_congestion_control(connection, name)
+            assert congestion_control(connection) == own
+        kernel.choose_congestion_control(connection, "reno")
+        assert congestion_control(connection) == "reno"
+
+
+@only_linux
+def test_what_fills_a_link_is_what_is_used() -> None:
+    """The control of lanes is told of BBR exactly where connections will use it."""
+    assert not kernel.fills(kernel.OFF)
+    assert not kernel.fills("reno")
+    with socket.socket() as connection:
+        kernel.choose_congestion_control(connection, kernel.AUTO)
+        assert kernel.fills(kernel.AUTO) is (congestion_control(connection) == "bbr")
+
+
+@only_linux
+def test_the_least_round_trip_is_told(listener: socket.socket) -> None:
+    """It is what the queue of a link is measured from."""
+    with socket.create_connection(listener.getsockname()) as connection:
+        sample = kernel.sample(connection)
+    assert 0 < sample.base_rtt_s <= sample.rtt_s < 1
