@@ -247,7 +247,7 @@ class Uploading:
                 tasks.start_soon(board.follow)
                 while not (board.finished and not at_work):
                     most = pace.of(upload).lanes(self.manner.max_lanes)
-                    workforce.limit(limited=pace.of(upload).limit_bytes_s is not None)
+                    workforce.limit(upload, limited=pace.of(upload).limit_bytes_s is not None)
                     while workforce.admits(upload, most):
                         lane = board.take()
                         if lane is None:

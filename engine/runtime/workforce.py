@@ -29,7 +29,7 @@ class Workforce:
         self._wakers: dict[str, Callable[[], None]] = {}
         self._acked: dict[int, int] = {}
         self._acked_bytes = 0
-        self._limited = False
+        self._limited: set[str] = set()
 
     def join(self, upload: str, wake: Callable[[], None]) -> None:
         """An upload begins; `wake` is called whenever it may be let in where it was not before."""
@@ -40,6 +40,7 @@ class Workforce:
         """An upload has ended."""
         del self._places[upload], self._wakers[upload]
         self._most.pop(upload, None)
+        self._limited.discard(upload)
         self._wake()
 
     def admits(self, upload: str, most: int) -> bool:
@@ -70,9 +71,9 @@ class Workforce:
             return False
         return mine > 1 and sum(self._places.values()) > self._control.lanes and mine == max(self._places.values())
 
-    def limit(self, *, limited: bool) -> None:
-        """Say whether a limit on the rate holds: what moves then says nothing of the link."""
-        self._limited = limited
+    def limit(self, upload: str, *, limited: bool) -> None:
+        """Say whether a limit on the rate of this upload holds: what moves then says nothing of the link."""
+        (self._limited.add if limited else self._limited.discard)(upload)
 
     def refused(self, now_s: float) -> None:
         """The server asks for patience."""
@@ -112,7 +113,7 @@ class Workforce:
                 len(seen),
                 median(answers) if answers else None,
                 min(bases) if bases else None,
-                held or self._limited,
+                held or bool(self._limited),
             )
         )
         if self._control.lanes != lanes:

@@ -74,3 +74,20 @@ def test_a_connection_in_the_making_is_none_yet() -> None:
     for tick in range(60):
         force.see([(1, Sample(connected=False))], tick / 10, held=False)
     assert control.lanes == 2
+
+
+def test_a_limit_of_one_upload_outlasts_another_s_word() -> None:
+    """While any of them is held back, what moves says nothing of the link; once it has ended, it does again."""
+    control = LaneControl()
+    force, acked = Workforce(control), 0
+    for upload in ("limited", "free"):
+        force.join(upload, wake)
+        force.limit(upload, limited=upload == "limited")
+    for tick in range(120):
+        if tick == 60:
+            assert control.lanes == 2
+            force.leave("limited")
+        acked += 100_000 * control.lanes
+        lanes = [(lane, Sample(acked_bytes=acked, rtt_s=0.05, base_rtt_s=0.05)) for lane in range(control.lanes)]
+        force.see(lanes, tick / 10, held=False)
+    assert control.lanes > 2
