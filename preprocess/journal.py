@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from .identity import SourceIdentity
+from .identification import SourceIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path

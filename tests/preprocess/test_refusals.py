@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import struct
@@ -27,11 +26,11 @@ from preprocess import (
     Unreadable,
     Unsupported,
     probe,
+    probing,
 )
 
 pytestmark = pytest.mark.anyio
 Record = Callable[..., Path]
-PROBE_MODULE = importlib.import_module("preprocess.probe")  # the package shows the function of that name
 NOISE = Random(4).randbytes(200_000)
 
 
@@ -202,7 +201,7 @@ async def test_script_gets_no_sibling(tmp_path: Path, tone: Record, monkeypatch:
 async def test_child_that_hangs(tone: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that never answers is killed after its time, and leaves no process."""
     script = write(tmp_path / "child.py", b"import time\ntime.sleep(3600)\n")
-    monkeypatch.setattr(PROBE_MODULE, "_CHILD", script)
+    monkeypatch.setattr(probing, "_CHILD", script)
 
     with pytest.raises(ToolHung, match=r"0\.5 s"):
         await probe(tone("a.wav"), timeout_s=0.5)
@@ -211,7 +210,7 @@ async def test_child_that_hangs(tone: Record, tmp_path: Path, monkeypatch: pytes
 async def test_child_that_crashes(tone: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash inside libav is an error of ours to catch, not the end of the program."""
     script = write(tmp_path / "child.py", b"import os\nos.abort()\n")
-    monkeypatch.setattr(PROBE_MODULE, "_CHILD", script)
+    monkeypatch.setattr(probing, "_CHILD", script)
 
     with pytest.raises(ToolCrashed, match=r"a\.wav.*-6"):
         await probe(tone("a.wav"))

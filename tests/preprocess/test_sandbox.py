@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import sys
@@ -12,12 +11,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from preprocess import Ffmpeg, ToolHung, decide, is_isolated, prepare, probe
+from preprocess import Ffmpeg, ToolHung, decide, is_isolated, preparation, prepare, probe
 from preprocess.child import Answer, Limits, ask
 
 pytestmark = pytest.mark.anyio
 Record = Callable[..., Path]
-PREPARE_MODULE = importlib.import_module("preprocess.prepare")  # the package shows the function of that name
 
 
 async def told_by(program: str, *, memory_bytes: int = 2 << 30, cpu_s: int = 10) -> Answer:
@@ -113,8 +111,8 @@ async def test_its_time_ends(
     endless.write_text("#!/bin/sh\nwhile echo xxxxxxxx; do sleep 0.02; done\n")
     endless.chmod(0o755)
     monkeypatch.setattr("preprocess.run._TICK_S", 0.05)
-    monkeypatch.setattr(PREPARE_MODULE, "_LEAST_WALL_S", 0.5)
-    monkeypatch.setattr(PREPARE_MODULE, "_WALL_PER_S", 0.3)
+    monkeypatch.setattr(preparation, "_LEAST_WALL_S", 0.5)
+    monkeypatch.setattr(preparation, "_WALL_PER_S", 0.3)
 
     with pytest.raises(ToolHung, match=r"not done after 0\.9 s"):
         await prepare(info, decide(info, "standard"), tmp_path / "spool", ffmpeg=Ffmpeg(str(endless), "0"))

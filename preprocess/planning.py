@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .decide import Wish, decide, offer
+from .decision import Wish, decide, offer
 from .estimate import Means
 from .recipes import RECIPES, RecipeName
 

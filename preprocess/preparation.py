@@ -15,7 +15,7 @@ from .damage import complaints
 from .encode import encode
 from .errors import NoSpace, SourceChanged, ToolCrashed, Unsupported
 from .growth import Growth
-from .identity import identity
+from .identification import identity
 from .journal import Making
 from .parallel import ParallelEncoding, worker_count
 from .partial import Diverged
@@ -27,7 +27,7 @@ from .verify import measure_s
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .decide import Decision
+    from .decision import Decision
     from .ffmpeg_binary import Ffmpeg
     from .log import Losses
     from .media import MediaInfo
