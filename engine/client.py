@@ -16,7 +16,6 @@ from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened, Warned
-from .intake import DEFAULT_IDLE_S, Source
 from .model import AS_IS, AUTO, MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .rates import LEAST_LIMIT_BYTES_S, UNLIMITED
 from .recordings import Recordings, delivery_address
@@ -32,7 +31,10 @@ from .runtime.pace import Pace
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
+from .runtime.supply import DEFAULT_IDLE_S, Source
+from .stages.attempt import Wishes
 from .uploading import Manner
+from .version import VERSION
 from .wire import tus
 from .wire.address import given, same_origin
 from .wire.interface import MAX_CHECKSUMMED_BYTES
@@ -131,7 +133,7 @@ class Client:
         wire = _one_of(wire or settings.wire, config.WIRES, "wire")
         request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
         manner = Manner(wire, checksum, _lanes(settings.max_lanes if max_lanes is None else max_lanes), request_bytes)
-        self._wishes = pipeline.Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
+        self._wishes = Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
         self._polite = settings.polite if polite is None else polite
         self._congestion = congestion or settings.congestion
         if self._polite:
@@ -148,7 +150,7 @@ class Client:
     async def __aenter__(self) -> Self:
         self._exchanger = Exchanger(
             self._clock,
-            user_agent=_user_agent(),
+            user_agent=f"speechstream/{VERSION}",
             max_lanes=self._wishes.manner.max_lanes,
             congestion=self._congestion,
             pace=self._pace(),
@@ -451,20 +453,20 @@ class Client:
             raise ServiceError(f"Job {done.id} is {done.state} and has no transcript")
         return Transcript(done.id, done.processing_id, done.transcription, done.source, done.proof)
 
-    async def _to_receipt(self, job: JobRecord, wishes: pipeline.Wishes | None = None) -> Receipt:
+    async def _to_receipt(self, job: JobRecord, wishes: Wishes | None = None) -> Receipt:
         done = await self._run(job, JobState.PROCESSING, wishes)
         if done.processing_id is None:
             raise ServiceError(f"Job {done.id} is {done.state} and has no processing_id")
         return Receipt(done.id, done.processing_id, done.source, done.proof)
 
-    async def _to_delivery(self, job: JobRecord, wishes: pipeline.Wishes | None = None) -> Delivery:
+    async def _to_delivery(self, job: JobRecord, wishes: Wishes | None = None) -> Delivery:
         done = await self._run(job, JobState.COMPLETED, wishes)
         if done.result_url is None:
             raise ServiceError(f"Job {done.id} is {done.state} and delivered nothing")
         url = Secret(_without_login(done.result_url.reveal()))
         return Delivery(done.id, url, done.source, done.identity.size_bytes, done.proof)
 
-    async def _run(self, job: JobRecord, goal: JobState, wishes: pipeline.Wishes | None = None) -> JobRecord:
+    async def _run(self, job: JobRecord, goal: JobState, wishes: Wishes | None = None) -> JobRecord:
         if self._limit_bytes_s not in {None, job.limit_bytes_s}:
             job = self._manifest.note(job.id, limit_bytes_s=self._limit_bytes_s)
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
@@ -540,15 +542,6 @@ def _without_login(url: str) -> str:
     """The address as it may be shown: a relative Location takes over the password of the creation URL."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _user_agent() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"speechstream/{version('speechstream')}"
-    except PackageNotFoundError:
-        return "speechstream"
 
 
 def _require_additions(headers: tuple[tuple[str, str], ...], metadata: tuple[tuple[str, str], ...]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -138,6 +137,8 @@ def _user_folder(kind: str) -> Path:
 
 
 def _read(path: Path, *, named: bool) -> dict[str, object]:
+    import tomllib
+
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)

@@ -11,7 +11,6 @@ import anyio
 from . import preparing
 from .errors import RecordingChanged, RecordingError
 from .events import Prepared, Sealed, Waiting, Warned
-from .model import AS_IS
 from .runtime.artifact import ArtifactFile
 from .runtime.supply import Growth
 from .runtime.together import together
@@ -108,11 +107,6 @@ class Encoding:
     async def _give_up_when_stale(self) -> None:
         await self._stale.wait()
         raise _another_generation(self.job)
-
-
-def encodes(artifact: ArtifactRecord) -> bool:
-    """Whether the artifact is still being made by an encoder of ours."""
-    return artifact.growing and artifact.recipe != AS_IS
 
 
 def _another_generation(job: JobRecord) -> RecordingChanged:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import stat
 import uuid
 from functools import partial
@@ -20,6 +19,7 @@ from .errors import (
     StateError,
     UserError,
 )
+from .media_types import media_type
 from .model import AS_IS, ArtifactRecord, SourceIdentity
 
 if TYPE_CHECKING:
@@ -83,9 +83,8 @@ def require_repeatable(job: JobRecord) -> None:
 def growing_artifact(job: JobRecord) -> tuple[ArtifactRecord, str]:
     """The artifact of a recording that grows: its own bytes as they come."""
     name, followed = Path(job.source).name, job.identity.fingerprint == _GROWING
-    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     path = job.source if followed else _SPOOLED
-    record = ArtifactRecord(path, 0, media_type, name, AS_IS, is_source=followed, growing=True)
+    record = ArtifactRecord(path, 0, media_type(name), name, AS_IS, is_source=followed, growing=True)
     return record, "as-is: sent while it is being " + ("recorded" if followed else "read from standard input")
 
 

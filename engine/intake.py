@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -14,22 +14,12 @@ from .events import Sealed, Warned
 from .identity import identify
 from .runtime.artifact import ArtifactFile, changed_parts
 from .runtime.growing import follow, make_spool, spool
-from .runtime.supply import Growth
+from .runtime.supply import Growth, Source
 
 if TYPE_CHECKING:
     from .errors import SpeechStreamError
     from .model import ArtifactRecord, JobRecord, SourceIdentity
     from .runtime.crew import Crew
-
-DEFAULT_IDLE_S: Final = 30.0  # recorders flush every few seconds; a pause button is another matter
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where more of a growing recording comes from: an open pipe, or a file until it has not grown for `idle_s`."""
-
-    descriptor: int | None = None
-    idle_s: float = DEFAULT_IDLE_S
 
 
 @dataclass(slots=True)

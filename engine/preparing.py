@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mimetypes
 import os
 import shutil
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from .errors import (
 )
 from .events import Decided, Prepared, Sealed, Waiting, Warned
 from .identity import translated
+from .media_types import media_type
 from .model import AS_IS, AUTO, ArtifactRecord
 
 if TYPE_CHECKING:
@@ -298,5 +298,5 @@ def _put(artifact: preprocess.Artifact, spool: Path, output: Path) -> None:
 
 def original(job: JobRecord) -> ArtifactRecord:
     """The recording itself as the artifact."""
-    media_type = mimetypes.guess_type(job.source)[0] or "application/octet-stream"
-    return ArtifactRecord(job.source, job.identity.size_bytes, media_type, Path(job.source).name, AS_IS, is_source=True)
+    name = Path(job.source).name
+    return ArtifactRecord(job.source, job.identity.size_bytes, media_type(name), name, AS_IS, is_source=True)

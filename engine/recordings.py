@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from . import preparing
 from .core.proof import Verdict
-from .ending import discard
 from .errors import ConfigError, UserError
 from .events import Warned
 from .identity import grows, identify, identify_if_any, of_growing, of_pipe
 from .model import AS_IS, AUTO, JobKind, JobRecord, JobState
-from .planning import experience
-from .proving import verify_job
 from .redaction import remember
-from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
 from .runtime.local_service import LOCAL
 from .runtime.ownership import owned
 from .wire.address import origin
@@ -76,6 +71,11 @@ class Recordings:
 
     async def _decided(self, job: JobRecord) -> JobRecord:
         """The job with the choice made, if it is ours: no resume makes another one because the link has changed."""
+        if job.wish == AS_IS and job.track is None:
+            return job
+        from . import preparing
+        from .planning import experience
+
         known = experience(self.crew.manifest, job.endpoint)
         choice = await preparing.choose(Path(job.source), preparing.Wish(job.wish, job.track, known))
         if choice is None or job.wish != AUTO:
@@ -94,6 +94,8 @@ class Recordings:
         old = crew.manifest.touched(new)
         if old is None or not _same(old, new):
             return None
+        from .proving import verify_job
+
         recording, *_ = await verify_job(crew.manifest, old, crew.emit)
         if recording.verdict is not Verdict.EQUAL:
             return None
@@ -114,6 +116,8 @@ class Recordings:
         old = crew.manifest.unsubmitted(new)
         if old is None or grows(old) or not _same(old, new):
             return None
+        from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
+
         require_not_shorter(old, new.identity)
         if old.artifact is not None and old.artifact.is_source:
             return old  # whoever owns it revises it
@@ -135,6 +139,8 @@ class Recordings:
                 emit(Warned(new.id, f"job {old.id} holds the recording as it was before it changed; {hint}"))
                 continue
             emit(Warned(new.id, f"the recording has changed since job {old.id}, which ends here"))
+            from .ending import discard
+
             try:
                 await discard(old, self.crew)
             except UserError as error:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .model import JobRecord, Lane, SourceIdentity
     from .runtime.crew import Crew
 
-MAX_REVISIONS: Final = 3  # in one run: a recording that changes a fourth time is still being written
 UNSUBMITTED: Final = frozenset({JobState.NEW, JobState.PREPARING, JobState.UPLOADING})
 _FAREWELL_S: Final = 5.0  # what is left on the server expires anyway
 

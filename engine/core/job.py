@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from ..errors import InternalError
-from ..model import JobKind, JobState, WireName
+from ..model import AS_IS, JobKind, JobState, WireName
 
 if TYPE_CHECKING:
     from ..model import ArtifactRecord, JobRecord, Plan
@@ -84,6 +84,11 @@ def artifact_of(job: JobRecord) -> ArtifactRecord:
     if job.artifact is None:
         raise InternalError(f"job {job.id} is {job.state} and has no artifact")
     return job.artifact
+
+
+def encodes(artifact: ArtifactRecord) -> bool:
+    """Whether the artifact is still being made by an encoder of ours."""
+    return artifact.growing and artifact.recipe != AS_IS
 
 
 def plan_of(job: JobRecord) -> Plan:

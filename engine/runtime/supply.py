@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 WORTH_SENDING_BYTES: Final = 256 << 10  # a request for less costs more in round trips than it brings
 WORTH_WAITING_S: Final = 1.0  # after which less than that goes as well: it is safer there than here
+DEFAULT_IDLE_S: Final = 30.0  # recorders flush every few seconds; a pause button is another matter
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where more of a growing recording comes from: an open pipe, or a file until it has not grown for `idle_s`."""
+
+    descriptor: int | None = None
+    idle_s: float = DEFAULT_IDLE_S
 
 
 class Supply(Protocol):

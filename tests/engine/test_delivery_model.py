@@ -30,6 +30,7 @@ from engine.runtime.exchange import Exchanger
 from engine.runtime.line import trust
 from engine.runtime.manifest import Manifest
 from engine.runtime.turns import Turns
+from engine.stages.attempt import Wishes
 from engine.uploading import Manner
 from tests.engine.speech_server import SpeechServer
 from tests.engine.tus_server import JOINING, Killed
@@ -151,7 +152,7 @@ class Delivery(RuleBasedStateMachine):
         return None
 
     def _run(self, lanes: int) -> str:
-        wishes = pipeline.Wishes(Manner(wire=self.manner.wire, max_lanes=lanes))
+        wishes = Wishes(Manner(wire=self.manner.wire, max_lanes=lanes))
         try:
             done = anyio.run(self._once, wishes)
         except Killed:
@@ -162,7 +163,7 @@ class Delivery(RuleBasedStateMachine):
         self.printed.add(str(done.processing_id))
         return "completed"
 
-    async def _once(self, wishes: pipeline.Wishes) -> JobRecord:
+    async def _once(self, wishes: Wishes) -> JobRecord:
         exchanger = Exchanger(self.clock, user_agent="test", transport=self.server)
         access: Any = Access(self.clock)
         try:

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from engine import Client, pipeline
+from engine import Client
 from engine.core.plan import LEAST_LANE_BYTES, PART_SIZE_BYTES
 from engine.errors import KeyRejected, RecordingChanged
 from engine.events import Uploaded, Warned
@@ -251,7 +251,7 @@ async def test_a_joined_upload_that_is_gone_is_joined_again(bench: Bench, monkey
     async def rejected(*_: object) -> str:
         raise KeyRejected("not this key")
 
-    monkeypatch.setattr(pipeline, "submit", rejected)
+    monkeypatch.setattr("engine.stages.submission.submit", rejected)
     with pytest.raises(KeyRejected):
         await bench.run()
     monkeypatch.undo()

@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[2]
 # Runs the command with a bug in it, whose message holds all that must not be seen.
 WITH_A_BUG = """
 import os
-import engine.pipeline
+import engine.stages.submission
 from engine.cli import main
 
 async def submit(endpoint, submission, *others):
     raise RuntimeError(f"POST {submission.upload.reveal()} as {os.environ['SPEECHSTREAM_API_KEY']} went wrong")
 
-engine.pipeline.submit = submit
+engine.stages.submission.submit = submit
 main()
 """
 

@@ -1,0 +1,1 @@
+"""What a job goes through, a module a stage. Each is imported when a job comes to it."""
