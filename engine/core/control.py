@@ -21,7 +21,7 @@ from enum import Enum, auto
 from statistics import median
 from typing import Final
 
-FIRST_LANES: Final = 2
+FIRST_LANES: Final = 2  # and no fewer for a full queue: while one waits for an answer, the other sends
 FILLING_LANES: Final = 8
 MAX_LANES: Final = 48  # on 200 Mbit/s with 180 ms and 1 % of loss they move half as much again as 32
 
@@ -210,7 +210,8 @@ class LaneControl:
             if not same:
                 return  # the first windows of a connection overshoot
             self._full_at = self.lanes
-            self._try(max(1, self.lanes - max(1, self.lanes // 4)), rate)
+            fewer = max(FIRST_LANES, self.lanes - max(1, self.lanes // 4))
+            self._try(min(self.lanes, fewer), rate)
         elif queue is Queue.EMPTY and (self._full_at is None or self.lanes < self._full_at):
             self._double()
         elif queue is Queue.EMPTY and same:

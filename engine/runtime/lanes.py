@@ -3,6 +3,9 @@
 Where a worker finds no free lane, the lane that would take longest is cut in two: its worker keeps the bytes up to the
 end of the request that is under way and half of the rest. So an upload does not end on one slow lane. Only lanes whose
 length the server has not been told can be cut.
+
+Where lanes turn out to be done in no time, a worker takes several neighbours as one: each costs the server a creation,
+and its share of the join. They stay small where that matters, since what a repair sends again is a lane.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ REQUEST_SETUPS: Final = 4.0  # of a request's time; its own round trip is about 
 SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many times as long as a new lane costs
 LEAST_MEASURED_S: Final = 0.5
 LEAST_REQUEST_S: Final = 2.0
+FULL_LANE_S: Final = 2.0  # neighbours are taken as one until they keep a worker busy for so long
+MOST_LANE_BYTES: Final = 64 << 20
 HALVES: Final = 2
 
 
@@ -66,6 +71,8 @@ class Lanes:
         self._clock = clock
         self.divisible = divisible
         self._setup_s = FIRST_SETUP_S
+        self._began_s: float | None = None
+        self._arrived_bytes = 0
         self._open_stop = max(span.stop for span in self._all.values())
         self._changed = anyio.Event()
 
@@ -73,9 +80,10 @@ class Lanes:
 
     def take(self) -> Lane | None:
         """A lane for one more worker, or None if nothing is left that is worth one."""
-        lane = self._free.popleft() if self._free else self._cut_off()
+        lane = self._with_neighbours(self._free.popleft()) if self._free else self._cut_off()
         if lane is not None:
             began_s, offered = self._clock.monotonic(), lane.span.start + lane.offered_bytes
+            self._began_s = began_s if self._began_s is None else self._began_s
             self._work[lane.index] = _Work(lane, began_s, offered, first_bytes=lane.acked_bytes)
         return lane
 
@@ -149,6 +157,7 @@ class Lanes:
     def arrived(self, index: int, acked_bytes: int) -> None:
         """So many bytes of the lane have arrived."""
         work = self._work[index]
+        self._arrived_bytes += max(0, acked_bytes - max(work.arrived_bytes, work.first_bytes))
         work.arrived_bytes = max(work.arrived_bytes, acked_bytes)
 
     def created(self, seconds: float) -> None:
@@ -175,6 +184,36 @@ class Lanes:
 
     def _next_index(self) -> int:
         return max(self._all) + 1
+
+    def _with_neighbours(self, lane: Lane) -> Lane:
+        """The lane, and those after it that a worker would be done with at once."""
+        wanted = min(FULL_LANE_S * self._common_rate(), MOST_LANE_BYTES)
+        taken: list[Lane] = []
+        stop = lane.span.stop
+        while len(self._free) > len(self._work) + 1 and self._follows(lane, stop, self._free[0]):
+            if self._free[0].span.stop - lane.span.start > wanted:
+                break
+            taken.append(self._free.popleft())
+            stop = taken[-1].span.stop
+        if not taken:
+            return lane
+        whole = replace(lane, span=Span(lane.span.start, stop))
+        self._manifest.unite_lanes(self._job_id, whole, [each.index for each in taken])
+        for each in taken:
+            del self._all[each.index]
+        self._all[whole.index] = whole.span
+        return whole
+
+    def _follows(self, lane: Lane, stop: int, other: Lane) -> bool:
+        """Whether the other lane begins where this one ends, and nobody has done anything for either."""
+        untouched = not (lane.created or other.created or lane.offered_bytes or other.offered_bytes)
+        alike = lane.partial and other.partial and lane.generation == other.generation
+        return self.divisible and untouched and alike and other.span.start == stop and other.span.stop < OPEN_END
+
+    def _common_rate(self) -> float:
+        """Bytes a second that one worker has moved on average; 0 while too little is known."""
+        lasted_s = 0.0 if self._began_s is None else self._clock.monotonic() - self._began_s
+        return self._arrived_bytes / lasted_s / (len(self._work) + 1) if lasted_s >= LEAST_MEASURED_S else 0.0
 
     def _cut_off(self) -> Lane | None:
         """The second half of what is left of the lane that would take longest, as a lane of its own."""

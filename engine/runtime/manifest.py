@@ -326,6 +326,14 @@ class Manifest:
             self._db.execute("UPDATE lane SET stop = ? WHERE job = ? AND number = ?", (stop, job_id, index))
             self._put_lane(job_id, rest)
 
+    def unite_lanes(self, job_id: str, lane: Lane, absorbed: Iterable[int]) -> None:
+        """Commit that a lane takes the place of others behind it, none of which was begun."""
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM lane WHERE job = ? AND number = ?", [(job_id, number) for number in absorbed]
+            )
+            self._put_lane(job_id, lane)
+
     def save_plan(self, job_id: str, plan: Plan, lanes: list[Lane], wire: WireName) -> JobRecord:
         """Commit the plan and the wire: from here on neither changes for this upload."""
         with self._transaction():

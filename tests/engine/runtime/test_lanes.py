@@ -63,6 +63,49 @@ def test_free_lanes_go_first(manifest: Manifest, clock: FakeClock) -> None:
     assert [lane.index for lane in (lanes.take(), lanes.take()) if lane] == [0, 1]
 
 
+def test_lanes_that_take_no_time_are_taken_together(manifest: Manifest, clock: FakeClock) -> None:
+    """As many as keep a worker busy for two seconds, as long as there are others for those at work."""
+    lanes = begun(manifest, clock, 16)
+    first, second = lanes.take(), lanes.take()
+    assert first is not None
+    assert second is not None
+    assert first.span.size_bytes == second.span.size_bytes == 2 * MIB
+    moved(lanes, clock, first, 2 * MIB)
+    lanes.arrived(second.index, 2 * MIB)
+    lanes.done(first.index)
+    whole = lanes.take()  # both moved 2 MiB in a second
+    assert whole is not None
+    assert (whole.index, whole.span) == (2, Span(4 * MIB, 8 * MIB))
+    stored = manifest.lanes(manifest.job(JOB.id))
+    assert [lane.index for lane in stored] == [0, 1, 2, *range(4, 16)]
+    assert stored[2].span == whole.span
+
+
+def test_what_was_begun_is_not_taken_together(manifest: Manifest, clock: FakeClock) -> None:
+    """The server has a part of it, under an address of its own."""
+    lanes = begun(manifest, clock, 16)
+    first, second = lanes.take(), lanes.take()
+    assert first is not None
+    assert second is not None
+    moved(lanes, clock, first, MIB)
+    lanes.arrived(second.index, 2 * MIB)
+    lanes.put_back(at_work(first, MIB, MIB))
+    again = lanes.take()
+    assert again is not None
+    assert again.span == first.span
+
+
+def test_on_a_slow_link_lanes_stay_as_they_are(manifest: Manifest, clock: FakeClock) -> None:
+    """What a repair sends again is a lane."""
+    lanes = begun(manifest, clock, 16)
+    first = lanes.take()
+    assert first is not None
+    moved(lanes, clock, first, MIB // 2)
+    following = lanes.take()
+    assert following is not None
+    assert following.span.size_bytes == 2 * MIB
+
+
 def test_the_slowest_lane_is_cut_in_two(manifest: Manifest, clock: FakeClock) -> None:
     """What is under way stays its own; half of the rest goes to who asks, and both are committed at once."""
     lanes = begun(manifest, clock)
