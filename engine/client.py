@@ -311,6 +311,7 @@ class Client:
         address = delivery_address(url)
         if upload_url is not None:
             address = given(upload_url)
+        self._connect_ahead(url)
         await self._authorize_delivery(url, headers)
         manner = replace(self._wishes.manner, metadata=metadata, upload_url=Secret(upload_url) if upload_url else None)
         job = await self._open(file, JobKind.DELIVERY, address, AS_IS)
@@ -469,6 +470,8 @@ class Client:
     async def _run(self, job: JobRecord, goal: JobState, wishes: Wishes | None = None) -> JobRecord:
         if self._limit_bytes_s not in {None, job.limit_bytes_s}:
             job = self._manifest.note(job.id, limit_bytes_s=self._limit_bytes_s)
+        if job.state not in FINAL:
+            self._connect_ahead(job.endpoint)
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
         if done.state is JobState.FAILED:
             raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
@@ -478,6 +481,12 @@ class Client:
                 hint="for a new one: `speechstream transcribe --new` with the recording",
             )
         return done
+
+    def _connect_ahead(self, url: str) -> None:
+        """Have connections made while there is something else to do."""
+        if url != LOCAL:
+            first_lanes = min(control.FIRST_LANES, self._wishes.manner.max_lanes)
+            self._tasks.start_soon(self._exchanger.connect_ahead, url, first_lanes)
 
     async def _wait_for_stranger(self, processing_id: str) -> Transcript:
         endpoint = self._required_endpoint()

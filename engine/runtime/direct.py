@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from .ahead import Ahead
+
 # The most specific first: each is the other library's word for the same thing.
 _WORDS: Final = (
     (httpcore.ConnectTimeout, httpx.ConnectTimeout),
@@ -32,8 +34,9 @@ _WORDS: Final = (
 class Direct(httpx.AsyncBaseTransport):
     """One connection a scheme, kept for `keepalive_s` seconds of idleness. `trust` is only asked where there is TLS."""
 
-    def __init__(self, trust: Callable[[], ssl.SSLContext], *, keepalive_s: float) -> None:
+    def __init__(self, trust: Callable[[], ssl.SSLContext], ahead: Ahead | None = None, *, keepalive_s: float) -> None:
         self._trust = trust
+        self._ahead = ahead
         self._keepalive_s = keepalive_s
         self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
@@ -67,7 +70,7 @@ class Direct(httpx.AsyncBaseTransport):
                 ssl_context=self._trust() if scheme == "https" else None,
                 max_connections=1,
                 keepalive_expiry=self._keepalive_s,
-                network_backend=Sockets(),
+                network_backend=Sockets(self._ahead),
             )
         return self._pools[scheme]
 

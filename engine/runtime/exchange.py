@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from ..core.control import MAX_LANES, LaneControl
 from ..wire.address import origin
+from .ahead import Ahead
 from .brake import Brake
 from .clock import SystemClock
 from .kernel import AUTO, fills
-from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
+from .line import Credentials, Line, Shared, Transport, goes_directly, keep_addresses_out_of_logs, trust
 from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
+from .sockets import connected
 from .watchdog import Watchdog
 from .workforce import Workforce
 
@@ -52,6 +55,7 @@ class Exchanger:
         self.workforce = Workforce(None if transport else LaneControl(max_lanes, filling=fills(congestion)))
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
         watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce) if transport is None else None
+        self._ahead = Ahead(connected) if transport is None and goes_directly() else None
         self._shared = Shared(
             clock,
             self.brake,
@@ -62,6 +66,7 @@ class Exchanger:
             watchdog,
             self.pace,
             congestion,
+            self._ahead,
         )
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)
@@ -71,6 +76,15 @@ class Exchanger:
         """Close every connection."""
         for line in self._lines:
             await line.aclose()
+        if self._ahead is not None:
+            self._ahead.close()
+
+    async def connect_ahead(self, url: str, count: int) -> None:
+        """Make the first `count` connections to where requests for `url` will go, before there are any."""
+        if self._ahead is not None:
+            with contextlib.suppress(ValueError):  # an address that cannot be used is told of when it is
+                _, host, port = origin(url)
+                await self._ahead.make(host, port, count)
 
     def authorize(self, credentials: Credentials) -> None:
         """Send these headers with every request to their origin from now on, instead of what was sent there before."""

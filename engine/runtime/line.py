@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..core.watchdog import Sample
     from ..wire.message import Conversation, Request
+    from .ahead import Ahead
     from .brake import Brake
     from .clock import Clock
     from .pace import Pace
@@ -82,6 +83,7 @@ class Shared:
     watchdog: Watchdog | None
     pace: Pace
     congestion: str = kernel.AUTO
+    ahead: Ahead | None = None
 
 
 class Line:
@@ -257,8 +259,8 @@ class Line:
 
 def _client(shared: Shared) -> httpx.AsyncClient:
     transport = shared.transport
-    if transport is None and not set(urllib.request.getproxies()) - {"no"}:
-        transport = Direct(shared.trust, keepalive_s=IDLE_CONNECTION_S)
+    if transport is None and goes_directly():
+        transport = Direct(shared.trust, shared.ahead, keepalive_s=IDLE_CONNECTION_S)
     try:
         return httpx.AsyncClient(
             transport=transport,
@@ -276,6 +278,11 @@ def _client(shared: Shared) -> httpx.AsyncClient:
             f"The proxy that the environment names cannot be used: {scrub(str(error))}",
             hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
         ) from error
+
+
+def goes_directly() -> bool:
+    """Whether the environment names no proxy at all."""
+    return not set(urllib.request.getproxies()) - {"no"}
 
 
 def first_hop(url: str) -> Door:

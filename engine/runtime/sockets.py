@@ -13,7 +13,6 @@ import contextlib
 import errno
 import itertools
 import os
-import select
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -21,18 +20,26 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import anyio
 import httpcore
 
+from .ahead import is_readable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from .ahead import Ahead
 
 Address: TypeAlias = tuple[
     socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]
 ]  # as getaddrinfo tells them
 _NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
+_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _GONE: Final = (OSError, anyio.ClosedResourceError)
 
 
 class Sockets(httpcore.AsyncNetworkBackend):
-    """Makes connections for httpcore."""
+    """Makes connections for httpcore, or hands out what was connected `ahead`."""
+
+    def __init__(self, ahead: Ahead | None = None) -> None:
+        self._ahead = ahead
 
     async def connect_tcp(
         self,
@@ -49,8 +56,9 @@ class Sockets(httpcore.AsyncNetworkBackend):
             httpcore.ConnectTimeout: none did in time.
         """
         with _as(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
-            options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ())]
-            return Connection(await _first_to_answer(host, port, local_address, options))
+            if self._ahead is not None and (spare := await self._ahead.take(host, port)) is not None:
+                return Connection(spare)
+            return Connection(await _first_to_answer(host, port, local_address, [*_OPTIONS, *(socket_options or ())]))
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -141,7 +149,7 @@ class Connection(httpcore.AsyncNetworkStream):
             case "server_addr":
                 return self._raw.getpeername()
             case "is_readable":
-                return _is_readable(self._raw)
+                return is_readable(self._raw)
         return None
 
     def _beyond_what_is_taken(self, left: memoryview) -> memoryview:
@@ -172,13 +180,13 @@ def _as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
         raise broken(str(error)) from error
 
 
-def _is_readable(connection: socket.socket) -> bool:
-    """Whether an idle connection has something to say: its end, as a rule."""
-    if connection.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
+async def connected(host: str, port: int) -> socket.socket:
+    """A socket that is connected to the first address of a host that answers.
+
+    Raises:
+        OSError: none did, or there is no such host.
+    """
+    return await _first_to_answer(host, port, None, _OPTIONS)
 
 
 async def _first_to_answer(
