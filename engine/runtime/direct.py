@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Final
 import httpcore
 import httpx
 
-from .sockets import Sockets
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from .ahead import Ahead
+    from .sockets import Sockets
 
 # The most specific first: each is the other library's word for the same thing.
 _WORDS: Final = (
@@ -34,9 +32,9 @@ _WORDS: Final = (
 class Direct(httpx.AsyncBaseTransport):
     """One connection a scheme, kept for `keepalive_s` seconds of idleness. `trust` is only asked where there is TLS."""
 
-    def __init__(self, trust: Callable[[], ssl.SSLContext], ahead: Ahead | None = None, *, keepalive_s: float) -> None:
+    def __init__(self, trust: Callable[[], ssl.SSLContext], sockets: Sockets, *, keepalive_s: float) -> None:
         self._trust = trust
-        self._ahead = ahead
+        self._sockets = sockets
         self._keepalive_s = keepalive_s
         self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
@@ -70,7 +68,7 @@ class Direct(httpx.AsyncBaseTransport):
                 ssl_context=self._trust() if scheme == "https" else None,
                 max_connections=1,
                 keepalive_expiry=self._keepalive_s,
-                network_backend=Sockets(self._ahead),
+                network_backend=self._sockets,
             )
         return self._pools[scheme]
 

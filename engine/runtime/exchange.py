@@ -16,7 +16,7 @@ from .kernel import AUTO, fills
 from .line import Credentials, Line, Shared, Transport, goes_directly, keep_addresses_out_of_logs, trust
 from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
-from .sockets import connected
+from .sockets import Sockets, connected
 from .watchdog import Watchdog
 from .workforce import Workforce
 
@@ -66,7 +66,7 @@ class Exchanger:
             watchdog,
             self.pace,
             congestion,
-            self._ahead,
+            Sockets(self._ahead) if self._ahead is not None else None,
         )
         self._lines = [Line(self._shared)]
         self._free = list(self._lines)

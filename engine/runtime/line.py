@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from ..core.watchdog import Sample
     from ..wire.message import Conversation, Request
-    from .ahead import Ahead
     from .brake import Brake
     from .clock import Clock
     from .pace import Pace
     from .sending import Payload
+    from .sockets import Sockets
     from .watchdog import Address, Watchdog
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all lines of one exchanger have in common."""
+    """What all lines of one exchanger have in common. `sockets` are ours where no proxy is between."""
 
     clock: Clock
     brake: Brake
@@ -83,7 +83,7 @@ class Shared:
     watchdog: Watchdog | None
     pace: Pace
     congestion: str = kernel.AUTO
-    ahead: Ahead | None = None
+    sockets: Sockets | None = None
 
 
 class Line:
@@ -259,8 +259,8 @@ class Line:
 
 def _client(shared: Shared) -> httpx.AsyncClient:
     transport = shared.transport
-    if transport is None and goes_directly():
-        transport = Direct(shared.trust, shared.ahead, keepalive_s=IDLE_CONNECTION_S)
+    if transport is None and shared.sockets is not None:
+        transport = Direct(shared.trust, shared.sockets, keepalive_s=IDLE_CONNECTION_S)
     try:
         return httpx.AsyncClient(
             transport=transport,

@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 Address: TypeAlias = tuple[
     socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]
 ]  # as getaddrinfo tells them
+Sessions: TypeAlias = dict[str | None, ssl.SSLSession]
 _NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
 _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _GONE: Final = (OSError, anyio.ClosedResourceError)
 
 
 class Sockets(httpcore.AsyncNetworkBackend):
-    """Makes connections for httpcore, or hands out what was connected `ahead`."""
+    """Makes connections for httpcore, or hands out what was connected `ahead`. They share their TLS `sessions`."""
 
-    def __init__(self, ahead: Ahead | None = None) -> None:
+    def __init__(self, ahead: Ahead | None = None, sessions: Sessions | None = None) -> None:
         self._ahead = ahead
+        self._sessions = {} if sessions is None else sessions
 
     async def connect_tcp(
         self,
@@ -57,8 +59,9 @@ class Sockets(httpcore.AsyncNetworkBackend):
         """
         with _as(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
             if self._ahead is not None and (spare := await self._ahead.take(host, port)) is not None:
-                return Connection(spare)
-            return Connection(await _first_to_answer(host, port, local_address, [*_OPTIONS, *(socket_options or ())]))
+                return Connection(spare, self._sessions)
+            options = [*_OPTIONS, *(socket_options or ())]
+            return Connection(await _first_to_answer(host, port, local_address, options), self._sessions)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -66,12 +69,18 @@ class Sockets(httpcore.AsyncNetworkBackend):
 
 
 class Connection(httpcore.AsyncNetworkStream):
-    """A connected socket, and what speaks TLS over it once that is begun."""
+    """A connected socket, and what speaks TLS over it once that is begun.
 
-    def __init__(self, raw: socket.socket, secured: ssl.SSLSocket | None = None) -> None:
+    What a server gives to go on with (RFC 8446 section 2.2: no certificates are sent and proved again) is put into
+    `sessions`, for the next connection to it.
+    """
+
+    def __init__(self, raw: socket.socket, sessions: Sessions, secured: ssl.SSLSocket | None = None) -> None:
         self._raw = raw
+        self._sessions = sessions
         self._secured = secured
         self._speaker = secured or raw
+        self._kept = secured is None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
         """What has come, once something has; nothing when the peer has said all.
@@ -83,11 +92,14 @@ class Connection(httpcore.AsyncNetworkStream):
         with _as(httpcore.ReadTimeout, httpcore.ReadError), anyio.fail_after(timeout):
             while True:
                 try:
-                    return self._speaker.recv(max_bytes)
+                    received = self._speaker.recv(max_bytes)
                 except (BlockingIOError, ssl.SSLWantReadError):
                     await anyio.wait_readable(self._raw)
                 except ssl.SSLWantWriteError:
                     await anyio.wait_writable(self._raw)
+                else:
+                    self._keep_session()
+                    return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's signature
         """Have the kernel take all of it.
@@ -128,14 +140,17 @@ class Connection(httpcore.AsyncNetworkStream):
         try:
             with _as(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
                 secured = ssl_context.wrap_socket(
-                    self._raw.dup(), server_hostname=server_hostname, do_handshake_on_connect=False
+                    self._raw.dup(),
+                    server_hostname=server_hostname,
+                    do_handshake_on_connect=False,
+                    session=self._sessions.get(server_hostname),
                 )
                 self._secured = secured
                 await self._until_done(secured.do_handshake)
         except BaseException:
             await self.aclose()
             raise
-        return Connection(self._raw, secured)
+        return Connection(self._raw, self._sessions, secured)
 
     def get_extra_info(self, info: str) -> object:
         """What httpcore asks for, and the raw socket, which the watchdog samples."""
@@ -151,6 +166,15 @@ class Connection(httpcore.AsyncNetworkStream):
             case "is_readable":
                 return is_readable(self._raw)
         return None
+
+    def _keep_session(self) -> None:
+        """With TLS 1.3 it comes behind the handshake, so it is there with the first that is read."""
+        if self._kept or self._secured is None:
+            return
+        self._kept = True
+        session = self._secured.session
+        if session is not None and session.has_ticket:
+            self._sessions[self._secured.server_hostname] = session
 
     def _beyond_what_is_taken(self, left: memoryview) -> memoryview:
         """Give the kernel as much as it takes now; over TLS that is a record at a time. Returns the rest."""

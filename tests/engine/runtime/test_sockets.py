@@ -90,6 +90,28 @@ async def test_a_body_arrives_whole_over_tls(tmp_path: Path) -> None:
     digester.listener.close()
 
 
+async def test_a_second_connection_goes_on_with_the_first_one_s_session(tmp_path: Path) -> None:
+    """Its handshake has no certificates; a server that has forgotten the session is met as for the first time."""
+    authority = Authority(tmp_path)
+    trust = ssl.create_default_context(cafile=authority.file)
+    sockets, resumed = Sockets(), []
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    another = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for tls in (server, another):
+        tls.load_cert_chain(authority.certificate())
+    for tls in (server, server, another):
+        digester = Digester(tls)
+        raw = await sockets.connect_tcp(HERE, digester.port, timeout=5)
+        connection = await raw.start_tls(trust, server_hostname=HERE, timeout=5)
+        await connection.write(BODY, timeout=20)
+        assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
+        resumed.append(connection.get_extra_info("ssl_object").session_reused)
+        await connection.aclose()
+        digester.ended.set()
+        digester.listener.close()
+    assert resumed == [False, True, False]
+
+
 async def test_an_idle_connection_that_ended_can_be_told(digester: Digester) -> None:
     """httpcore asks before it sends on a connection that was idle."""
     connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
