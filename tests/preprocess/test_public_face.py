@@ -5,24 +5,22 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+
+import pytest
 
 import preprocess
-
-if TYPE_CHECKING:
-    import pytest
 
 LATE = ("av", "ffmpeg", "imageio_ffmpeg", "asyncio", "httpx", "engine")
 
 
 def test_all_is_exact() -> None:
-    """`__all__` names exactly what is public."""
-    shown = {
-        name for name, value in vars(preprocess).items() if not name.startswith("_") and not inspect.ismodule(value)
-    }
+    """`__all__` names exactly what can be asked for, each name once, and all of it is there."""
+    shown = {name for name in dir(preprocess) if not inspect.ismodule(getattr(preprocess, name))}
 
-    assert set(preprocess.__all__) == shown
+    assert shown == set(preprocess.__all__) == set(preprocess._HOME)
     assert len(preprocess.__all__) == len(set(preprocess.__all__))
+    with pytest.raises(AttributeError, match="no attribute 'upload'"):
+        preprocess.upload  # noqa: B018 -- asking for it is the test
 
 
 def test_import_is_light(pytestconfig: pytest.Config) -> None:
