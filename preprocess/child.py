@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from .errors import ToolHung
+from .pipes import Reader, pipe
 from .together import together
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Answer:
 class Child:
     """A running child: its standard output and its log, its end, and its standard input if it has one."""
 
-    output: ByteReceiveStream
+    output: Reader
     log: ByteReceiveStream
     wait: Callable[[], Awaitable[int]]
     input: ByteSendStream | None = None
@@ -91,23 +92,24 @@ async def leashed(
     purpose: asked politely, ffmpeg finishes a valid but short file that looks complete.
     """
     leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *limits.arguments(), "--"]
-    process = await anyio.open_process(
-        [*leash, *command],
-        stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        pass_fds=pass_fds,
-        env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
-    )
-    # anyio types them as optional; they are there because both were asked for as pipes.
-    output, log = cast("tuple[ByteReceiveStream, ByteReceiveStream]", (process.stdout, process.stderr))
-    try:
-        yield Child(output, log, process.wait, process.stdin)
-    finally:
-        with anyio.CancelScope(shield=True):
-            _kill_group(process)
-            await process.aclose()
+    with pipe() as (output, writer):
+        process = await anyio.open_process(
+            [*leash, *command],
+            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
+        )
+        try:
+            writer.close()
+            # anyio types it as optional; it is there because a pipe was asked for.
+            yield Child(output, cast("ByteReceiveStream", process.stderr), process.wait, process.stdin)
+        finally:
+            with anyio.CancelScope(shield=True):
+                _kill_group(process)
+                await process.aclose()
 
 
 def _kill_group(process: Process) -> None:

@@ -6,27 +6,26 @@ is on the disk for good, a full disk is our own error instead of ffmpeg's, and a
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from .child import Answer, Limits, drain_lines, leashed
 from .errors import ToolHung
 from .log import Log
+from .pipes import pipe
 from .progress import ProgressReader
 from .together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from .child import Child
     from .log import Losses
+    from .pipes import Reader
 
 HANG_S: Final = 60.0  # a sleeping disk wakes in 10 s; a network file system gives up after about as long
 _TICK_S: Final = 1.0
-_READ_BYTES: Final = 64 << 10
 
 
 class FfmpegRun:
@@ -60,7 +59,7 @@ class FfmpegRun:
             ToolHung: Nothing moved for too long although we were reading.
         """
         status = -1
-        with _progress_pipe() as (read_fd, writer):
+        with pipe() as (reports, writer):
             write_fd = writer.fileno()
             async with leashed(command(write_fd), limits, pass_fds=(write_fd,)) as child:
                 writer.close()  # ours; from now on the end of ffmpeg is the end of its reports
@@ -68,7 +67,7 @@ class FfmpegRun:
                     watched.start_soon(self._watch, watched.cancel_scope, limits.wall_s)
                     async with together() as tasks:
                         tasks.start_soon(drain_lines, child.log, self._log.take)
-                        tasks.start_soon(self._follow, read_fd)
+                        tasks.start_soon(self._follow, reports)
                         await self._pump(child, take)
                         status = await child.wait()
                     watched.cancel_scope.cancel()
@@ -86,13 +85,9 @@ class FfmpegRun:
             self.taken_bytes += len(chunk)
             self._waiting = True
 
-    async def _follow(self, read_fd: int) -> None:
+    async def _follow(self, reports: Reader) -> None:
         done_s = self.reader.done_s
-        while True:
-            await anyio.wait_readable(read_fd)
-            data = os.read(read_fd, _READ_BYTES)
-            if not data:
-                return
+        async for data in reports:
             if self.reader.feed(data):
                 self._moved = self._moved or self.reader.done_s > done_s
                 done_s = self.reader.done_s
@@ -109,15 +104,3 @@ class FfmpegRun:
             self._moved = False
         self._hang = f"made no progress for {HANG_S:g} s" if silent_s >= HANG_S else f"was not done after {wall_s:g} s"
         scope.cancel()
-
-
-@contextmanager
-def _progress_pipe() -> Iterator[tuple[int, BinaryIO]]:
-    """A pipe for ffmpeg's reports; close the writing end once it is handed on."""
-    read_fd, write_fd = os.pipe()
-    os.set_blocking(read_fd, False)
-    try:
-        with os.fdopen(write_fd, "wb", buffering=0) as writer:
-            yield read_fd, writer
-    finally:
-        os.close(read_fd)
