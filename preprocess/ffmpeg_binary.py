@@ -34,6 +34,14 @@ class Ffmpeg:
     version: str
     build: str = ""
 
+    @property
+    def major(self) -> int:
+        """The first number of its version; that of the oldest one that will do where it has none."""
+        # Distributions write `5.1.9-0+deb12u1`, some builds `n6.1`; builds of a git snapshot have no number
+        # (`N-110223-gb18a9c2971`) and are newer than any release we refuse.
+        number = re.match(r"n?(\d+)\.", self.version)
+        return int(number[1]) if number else _OLDEST_MAJOR
+
 
 @functools.cache
 def find_ffmpeg() -> Ffmpeg:
@@ -49,7 +57,7 @@ def find_ffmpeg() -> Ffmpeg:
         return _chosen(chosen)
     for candidate in (shutil.which("ffmpeg"), _bundled()):
         found = _inspect(candidate) if candidate else None
-        if found and _major(found.version) >= _OLDEST_MAJOR:
+        if found and found.major >= _OLDEST_MAJOR:
             return found
     raise ToolMissing(
         f"No ffmpeg {_OLDEST_MAJOR} or newer runs on this machine.",
@@ -93,10 +101,3 @@ def _inspect(path: str) -> Ffmpeg | None:
     if version is None:
         return None
     return Ffmpeg(path, version[1], xxhash.xxh3_64_hexdigest(answer.stdout))
-
-
-def _major(version: str) -> int:
-    # Distributions write `5.1.9-0+deb12u1`, some builds `n6.1`; builds of a git snapshot have no number
-    # (`N-110223-gb18a9c2971`) and are newer than any release we refuse.
-    number = re.match(r"n?(\d+)\.", version)
-    return int(number[1]) if number else _OLDEST_MAJOR
