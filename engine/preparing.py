@@ -153,7 +153,7 @@ async def look(job: JobRecord) -> Prospect:
     import preprocess
 
     with _told(job):
-        info = await preprocess.probe(Path(job.source), track=job.track)
+        info = await preprocess.probe(Path(job.source), track=job.track, to_prepare=True)
         decision = _decide(job, info)
         if job.artifact is not None:
             decision = preprocess.decide(info, cast("preprocess.Wish", job.artifact.recipe))
@@ -261,7 +261,7 @@ async def prepare_into(source: Path, wish: Wish, output: Path, emit: Callable[[E
                 emit(Waiting("", f"{event.message.rstrip('.')}; {event.hint}", None))
 
     try:
-        info = await preprocess.probe(source, track=wish.track)
+        info = await preprocess.probe(source, track=wish.track, to_prepare=True)
         decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
         emit(Decided("", decision.recipe.name, decision.reason))
         for warning in decision.warnings:

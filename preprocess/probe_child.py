@@ -131,6 +131,9 @@ class _Ear:
         self._packets_s = 0.0
         # By the number of channels, which damage and joined files change in mid-stream.
         self._tallies: dict[int, _Tally] = {}
+        # One for every shape of frames, for the same reason. They are kept from place to place: making one takes as
+        # long as listening to half a second, and what it holds back are a few samples.
+        self._resamplers: dict[tuple[str, str, int], AudioResampler] = {}
 
     @property
     def samples(self) -> int:
@@ -142,8 +145,6 @@ class _Ear:
         self.heard = 0
         for tally in self._tallies.values():
             tally.turn()
-        # One for every shape of frames, for the same reason.
-        self._resamplers: dict[tuple[str, str, int], AudioResampler] = {}
 
     def count(self, packet: Packet[Stream]) -> None:
         """Note how much of the file a packet takes."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,22 +15,27 @@ import anyio
 import anyio.to_thread
 
 from .child import Answer, Limits, ask
-from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, Truncated, Unreadable, Unsupported
+from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, ToolMissing, Truncated, Unreadable, Unsupported
+from .ffmpeg_binary import find_ffmpeg
 from .media import FORMAT_WHITELIST, MediaInfo, Sound, StreamInfo
 from .source import Admitted, admit
 from .timeline import clock
+from .together import together
 from .tracks import select, silence_warning
 
 _CHILD = Path(__file__).with_name("probe_child.py")
 _CPU_S = 30  # a probe takes milliseconds; this stops one that spins
 
 
-async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeout_s: float = 30.0) -> MediaInfo:
+async def probe(
+    path: str | os.PathLike[str], *, track: str | None = None, timeout_s: float = 30.0, to_prepare: bool = False
+) -> MediaInfo:
     """Find out what a recording is, without decoding all of it and without trusting it.
 
     The file is checked and sniffed here; libav then looks into it in a child process that may use no
     network, no other file, and is killed after `timeout_s` seconds or when this call is cancelled. `track` asks for
     an audio track by its number, from 1, or its language; by default the recording's own default is taken.
+    `to_prepare` says that `prepare` comes next: what it needs is found and imported while the child looks.
 
     Raises:
         WishError: There is no such track.
@@ -42,7 +49,10 @@ async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeo
     options = [f"{name}={value}" for name, value in admitted.demuxer_options]
     command = [sys.executable, "-P", str(_CHILD), "look", str(recording), FORMAT_WHITELIST, *options]
     try:
-        answer = await ask(command, Limits(cpu_s=_CPU_S), timeout_s=timeout_s)
+        async with together() as tasks:
+            if to_prepare:
+                tasks.start_soon(anyio.to_thread.run_sync, _get_ready)
+            answer = await ask(command, Limits(cpu_s=_CPU_S), timeout_s=timeout_s)
     except ToolHung as error:
         raise ToolHung(
             f"Looking into {recording.name!r} took longer than {timeout_s:g} s.",
@@ -56,6 +66,13 @@ async def probe(path: str | os.PathLike[str], *, track: str | None = None, timeo
         info = select(info, track)
     _check_audio(info, is_empty=facts["is_empty"])
     return replace(info, warnings=info.warnings + silence_warning(info))
+
+
+def _get_ready() -> None:
+    """Import what makes artifacts, and find ffmpeg: a tenth of a second that nobody has to wait for."""
+    importlib.import_module(f"{__package__}.preparation")
+    with suppress(ToolMissing):  # said by who needs it
+        find_ffmpeg()
 
 
 def _facts(recording: Path, answer: Answer) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from preprocess import probe
+from preprocess import NotMedia, find_ffmpeg, probe
 
 pytestmark = pytest.mark.anyio
 Record = Callable[..., Path]
@@ -184,3 +184,30 @@ async def test_sound_that_comes_late_in_a_recording(record: Record) -> None:
     late = record("pause.flac", "-f", "lavfi", "-i", "aevalsrc='gt(t,30)*sin(2764*t)':s=16000:d=60")
 
     assert (await probe(late)).warnings == ()
+
+
+@pytest.fixture
+def unlooked_for() -> Iterator[None]:
+    """Nobody has looked for ffmpeg yet."""
+    find_ffmpeg.cache_clear()
+    yield
+    find_ffmpeg.cache_clear()
+
+
+@pytest.mark.usefixtures("unlooked_for")
+@pytest.mark.parametrize("to_prepare", [True, False])
+async def test_ffmpeg_is_found_while_the_probe_looks(tone: Record, *, to_prepare: bool) -> None:
+    """Whoever is going to prepare finds ffmpeg found; who only wants to know does not look for it."""
+    await probe(tone("tone.wav"), to_prepare=to_prepare)
+
+    assert find_ffmpeg.cache_info().currsize == int(to_prepare)
+
+
+@pytest.mark.usefixtures("unlooked_for")
+async def test_recording_is_at_fault_before_the_tool_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any ffmpeg, a file that is no recording is still what is complained about."""
+    monkeypatch.setenv("SPEECHSTREAM_FFMPEG", str(tmp_path / "none"))
+    (tmp_path / "noise.wav").write_bytes(b"no sound" * 1000)
+
+    with pytest.raises(NotMedia):
+        await probe(tmp_path / "noise.wav", to_prepare=True)
