@@ -8,6 +8,9 @@ SEEDS ?= 100
 FIRST ?= 1
 CHAOS ?= --first $(FIRST) --seeds $(SEEDS)
 
+# Every test starts programs: without their bytecode each would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint format faults chaos wheel-test clean
 
 help: ## Say what can be made

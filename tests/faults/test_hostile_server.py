@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import pty
@@ -177,6 +178,7 @@ def test_no_answer_writes_on_a_terminal(
     assert sorted(tmp_path.parent.iterdir()) == before
 
 
+@functools.cache  # packing takes seconds, which nobody should wait for who only collects tests
 def bomb() -> bytes:
     """A small answer that would become a gigabyte, were it unpacked."""
     packed = gzip.compress(gzip.compress(bytes(1 << 30), 9), 9)
@@ -184,9 +186,8 @@ def bomb() -> bytes:
     return head.encode() + packed
 
 
-BOMB = bomb()
 FLOODS: dict[str, Callable[[], bytes]] = {
-    "packed": lambda: BOMB,
+    "packed": bomb,
     "a body of 200 MB": lambda: b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n" + bytes(200_000_000),
     "a field of 50 MB": lambda: b"HTTP/1.1 200 OK\r\nX: " + b"a" * 50_000_000 + b"\r\n\r\n",
     "a million fields": lambda: b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 1_000_000 + b"\r\n",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,7 +49,9 @@ import resource, sys
 from functools import partial
 from pathlib import Path
 import anyio
-from preprocess import PreprocessError, decide, find_ffmpeg, prepare, probe
+from preprocess import PreprocessError, decide, find_ffmpeg, prepare, probe, slices
+
+slices.FIRST_S = 30
 
 async def main(recording, into, limit):
     info = await probe(recording)
@@ -66,10 +68,18 @@ anyio.run(main, *sys.argv[1:])
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_slices() -> Iterator[None]:
+    """Slices half as long as ours, here and in `PREPARE`: they are as many, and cost half."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preprocess.slices.FIRST_S", 30)
+        yield
+
+
 @pytest.fixture(scope="session")
 def long_recording(record: Record) -> Path:
-    """Noise of four slices that keeps ffmpeg busy for seconds, so there is a middle to be disturbed in."""
-    return record("long.wav", "-f", "lavfi", "-i", "anoisesrc=r=16000:d=210:a=0.3:seed=7")
+    """Noise of four slices that keeps ffmpeg busy for a while, so there is a middle to be disturbed in."""
+    return record("long.wav", "-f", "lavfi", "-i", "anoisesrc=r=16000:d=105:a=0.3:seed=7")
 
 
 @pytest.fixture
@@ -181,7 +191,7 @@ async def test_cancel_kills_the_group(long_recording: Path, tmp_path: Path, prep
     assert not any(child.is_running() for child in seen)
     assert {"artifact.journal", "artifact.partial"} <= set(leftovers(tmp_path / "spool"))
 
-    assert (await prepared(long_recording)).duration_s == pytest.approx(210)
+    assert (await prepared(long_recording)).duration_s == pytest.approx(105)
 
 
 async def test_group_dies_with_its_leader(impostor: Impostor, info: MediaInfo, tmp_path: Path) -> None:
@@ -284,20 +294,20 @@ async def test_terminated_tool_is_no_success(long_recording: Path, tmp_path: Pat
         await prepared(long_recording, report=terminate)
 
     assert not (tmp_path / "spool" / "artifact.ogg").exists()
-    assert (await prepared(long_recording)).duration_s == pytest.approx(210)
+    assert (await prepared(long_recording)).duration_s == pytest.approx(105)
 
 
 def test_disk_full_for_real(
     pytestconfig: pytest.Config, long_recording: Path, tmp_path: Path, prepared: Prepare
 ) -> None:
     """When the file cannot grow there is one clear error and nothing left; with room it works."""
-    with start(pytestconfig.rootpath, long_recording, tmp_path / "spool", limit="100000") as process:
+    with start(pytestconfig.rootpath, long_recording, tmp_path / "spool", limit="50000") as process:
         said, _ = process.communicate(timeout=60)
 
     assert said.startswith("NoSpace The disk of")
     assert process.returncode == 0
     assert leftovers(tmp_path / "spool") == []
-    assert anyio.run(prepared, long_recording).size_bytes > 100_000
+    assert anyio.run(prepared, long_recording).size_bytes > 50_000
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from preprocess import (
     Paused,
     PreparingEvent,
     Progress,
+    RecipeName,
     decide,
     prepare,
     probe,
@@ -27,18 +28,41 @@ from preprocess import (
 from preprocess.parallel import ParallelEncoding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from preprocess.splice import Segment
 
 pytestmark = pytest.mark.anyio
 Record = Callable[..., Path]
 Prepare = Callable[..., Awaitable[Artifact]]
+RECIPES_TRIED: tuple[RecipeName, ...] = ("lossless", "standard")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_slices() -> Iterator[None]:
+    """Slices a third as long as ours: they are as many, and cost a third."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preprocess.slices.FIRST_S", 20)
+        yield
 
 
 @pytest.fixture(scope="session")
 def talk(record: Record, pytestconfig: pytest.Config) -> Path:
     """Three slices of speech."""
     spoken = pytestconfig.rootpath / "fixtures" / "spoken.wav"
-    return record("talk.wav", "-stream_loop", "8", "-i", spoken, "-c", "copy")
+    return record("talk.wav", "-stream_loop", "2", "-i", spoken, "-c", "copy")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(talk: Path, ffmpeg: Ffmpeg, tmp_path_factory: pytest.TempPathFactory) -> dict[RecipeName, bytes]:
+    """What is made of the talk when nobody disturbs it, by recipe."""
+
+    async def make(recipe: RecipeName) -> bytes:
+        info = await probe(talk)
+        made = await prepare(info, decide(info, recipe), tmp_path_factory.mktemp("undisturbed"), ffmpeg=ffmpeg)
+        return made.path.read_bytes()
+
+    return {recipe: anyio.run(make, recipe) for recipe in RECIPES_TRIED}
 
 
 @pytest.fixture
@@ -56,7 +80,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-async def interrupted(path: Path, recipe: str, into: Path, ffmpeg: Ffmpeg, after_bytes: int, workers: int = 2) -> None:
+async def interrupted(
+    path: Path, recipe: RecipeName, into: Path, ffmpeg: Ffmpeg, after_bytes: int, workers: int = 2
+) -> None:
     """Prepare until so much is on the disk for good, then stop as Ctrl-C does."""
     info = await probe(path)
     with anyio.CancelScope() as scope:
@@ -65,54 +91,48 @@ async def interrupted(path: Path, recipe: str, into: Path, ffmpeg: Ffmpeg, after
             if isinstance(event, Progress) and event.watermark_bytes > after_bytes:
                 scope.cancel()
 
-        decision = decide(info, recipe)  # type: ignore[arg-type]  # a recipe's name
-        await prepare(info, decision, into, ffmpeg=ffmpeg, report=stop, effort=Effort(workers))
+        await prepare(info, decide(info, recipe), into, ffmpeg=ffmpeg, report=stop, effort=Effort(workers))
     assert scope.cancelled_caught
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_no_slice_is_encoded_twice(
-    talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, prepared: Prepare, encoded: list[int], workers: int
+    talk: Path,
+    tmp_path: Path,
+    ffmpeg: Ffmpeg,
+    prepared: Prepare,
+    encoded: list[int],
+    undisturbed: dict[RecipeName, bytes],
+    workers: int,
 ) -> None:
     """What was on the disk is not encoded again, and another number of workers makes the same bytes."""
-    undisturbed = await prepared(talk, into=tmp_path / "undisturbed")
-    assert sorted(encoded) == [0, 1, 2]
-    encoded.clear()
-
     await interrupted(talk, "standard", tmp_path / "spool", ffmpeg, after_bytes=0, workers=workers)
-    before = set(encoded)
-    encoded.clear()
+    assert 0 in encoded
     again = await prepared(talk, into=tmp_path / "spool")
 
-    assert 0 in before
-    assert before.isdisjoint(encoded)
-    assert again.path.read_bytes() == undisturbed.path.read_bytes()
+    assert sorted(encoded) == [0, 1, 2]
+    assert again.path.read_bytes() == undisturbed["standard"]
 
 
-@pytest.mark.parametrize("recipe", ["lossless", "standard"])
-async def test_generation_is_kept(talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, prepared: Prepare, recipe: str) -> None:
+@pytest.mark.parametrize("recipe", RECIPES_TRIED)
+async def test_generation_is_kept(
+    talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, undisturbed: dict[RecipeName, bytes], recipe: RecipeName
+) -> None:
     """Bytes that may have left stay what they are: the same generation goes on, from the same watermark."""
-    undisturbed = await prepared(talk, recipe, tmp_path / "undisturbed")
     await interrupted(talk, recipe, tmp_path / "spool", ffmpeg, after_bytes=0)
     left = (tmp_path / "spool" / "artifact.partial").read_bytes()
     events: list[PreparingEvent] = []
     info = await probe(talk)
-    again = await prepare(
-        info,
-        decide(info, recipe),  # type: ignore[arg-type]  # a recipe's name
-        tmp_path / "spool",
-        ffmpeg=ffmpeg,
-        report=events.append,
-    )
+    again = await prepare(info, decide(info, recipe), tmp_path / "spool", ffmpeg=ffmpeg, report=events.append)
 
     begun = [event for event in events if isinstance(event, Begun)]
     assert [0 < event.watermark_bytes <= len(left) for event in begun] == [True]
-    assert again.path.read_bytes() == undisturbed.path.read_bytes()
+    assert again.path.read_bytes() == undisturbed[recipe]
     assert again.path.read_bytes()[: begun[0].watermark_bytes] == left[: begun[0].watermark_bytes]
 
 
 async def test_damaged_spool_is_another_generation(
-    talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, prepared: Prepare
+    talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, undisturbed: dict[RecipeName, bytes]
 ) -> None:
     """Where the disk changed what was written, all is made anew, and it is told."""
     await interrupted(talk, "standard", tmp_path / "spool", ffmpeg, after_bytes=0)
@@ -127,7 +147,7 @@ async def test_damaged_spool_is_another_generation(
 
     begun = [event.generation for event in events if isinstance(event, Begun)]
     assert len(set(begun)) == len(begun) == 2
-    assert again.path.read_bytes() == (await prepared(talk, into=tmp_path / "other")).path.read_bytes()
+    assert again.path.read_bytes() == undisturbed["standard"]
 
 
 async def test_other_sound_is_another_generation(talk: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -150,10 +170,13 @@ async def test_other_sound_is_another_generation(talk: Path, tmp_path: Path, ffm
 
 
 async def test_full_disk_is_waited_for(
-    talk: Path, tmp_path: Path, ffmpeg: Ffmpeg, prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+    talk: Path,
+    tmp_path: Path,
+    ffmpeg: Ffmpeg,
+    undisturbed: dict[RecipeName, bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Told once, then gone on with by itself when there is room."""
-    undisturbed = await prepared(talk, into=tmp_path / "undisturbed")
     monkeypatch.setattr("preprocess.growth._ROOM_EVERY_S", 0.01)
     refusals = iter(range(3))
 
@@ -177,4 +200,4 @@ async def test_full_disk_is_waited_for(
     assert [event.message for event in events if isinstance(event, Paused)] == [
         f"The disk of {str(tmp_path / 'spool')!r} is full."
     ]
-    assert artifact.path.read_bytes() == undisturbed.path.read_bytes()
+    assert artifact.path.read_bytes() == undisturbed["standard"]

@@ -108,7 +108,7 @@ def records(folder: Path) -> dict[str, tuple[JobRecord, list[Lane]]]:
         return {job.id: (job, manifest.lanes(job)) for job in manifest.jobs()}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 8))])
 @pytest.mark.parametrize("damage", [flip, smear, scramble_page, blank_page, scramble_header, scramble_first_page, cut])
 def test_whatever_is_damaged_the_rest_is_saved(
     sound: Path, folder: Path, damage: Callable[[bytearray, random.Random], None], seed: int

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import subprocess
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).parents[3]
-QUICK = next(seed for seed in itertools.count(1) if str(draw(seed)).endswith(" B by tus in 4 | 1: calm"))
+
+
+@functools.cache
+def quick() -> int:
+    """The first seed whose scenario is small and undisturbed."""
+    return next(seed for seed in itertools.count(1) if str(draw(seed)).endswith(" B by tus in 4 | 1: calm"))
 
 
 def outcome(seed: int, *complaints: str) -> Outcome:
@@ -38,7 +44,7 @@ def outcome(seed: int, *complaints: str) -> Outcome:
 
 def test_a_seed_is_tried_out(tmp_path: Path) -> None:
     """From nothing but its number a scenario is driven with real processes, judged, and leaves nothing."""
-    done = try_out(QUICK, tmp_path)
+    done = try_out(quick(), tmp_path)
 
     assert done.complaints == []
     assert done.runs == 2
@@ -48,21 +54,21 @@ def test_a_seed_is_tried_out(tmp_path: Path) -> None:
 def test_what_failed_is_kept_and_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure leaves the logs of all processes, and names the command that repeats it."""
     monkeypatch.setattr(trial, "judged", lambda _: [Complaint("the bytes are equal", "they are not")])
-    done = try_out(QUICK, tmp_path)
-    kept = tmp_path / str(QUICK)
+    done = try_out(quick(), tmp_path)
+    kept = tmp_path / str(quick())
 
-    assert f"python -m tests.faults.chaos --seed {QUICK}" in done.told()
+    assert f"python -m tests.faults.chaos --seed {quick()}" in done.told()
     assert {"outcome.json", "run-1.log", "run-2.log", "service.log", "state"} == {path.name for path in kept.iterdir()}
     assert json.loads((kept / "outcome.json").read_text())["complaints"] == ["the bytes are equal: they are not"]
 
 
 def test_the_program_tries_seeds_and_counts(tmp_path: Path) -> None:
     """As a program it prints one JSON line a seed, then the ledger, and its exit status says whether all was right."""
-    command = [sys.executable, "-m", "tests.faults.chaos", "--seed", str(QUICK), "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.faults.chaos", "--seed", str(quick()), "--keep", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["seed"] == QUICK
+    assert json.loads(done.stdout)["seed"] == quick()
     assert "1 of 1 scenarios right" in done.stderr
 
 
