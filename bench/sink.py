@@ -34,7 +34,7 @@ class Sink:
 
     origin: str
     offsets: dict[str, int] = field(default_factory=dict)
-    lengths: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int | None] = field(default_factory=dict)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def answer(self, method: str, path: str, headers: dict[str, str], body_bytes: int) -> str:
@@ -46,12 +46,17 @@ class Sink:
                 made = f"/files/{next(self.numbers)}"
                 _, _, members = headers.get("upload-concat", "").partition(";")
                 self.offsets[made] = sum(self.offsets[f"/{url.split('/', 3)[3]}"] for url in members.split())
-                self.lengths[made] = int(headers.get("upload-length", self.offsets[made]))
+                deferred = "upload-defer-length" in headers
+                self.lengths[made] = None if deferred else int(headers.get("upload-length", self.offsets[made]))
                 return _reply(201, f"Location: {self.origin}{made}\r\n")
             case "HEAD":
-                return _reply(200, f"Upload-Offset: {self.offsets[path]}\r\nUpload-Length: {self.lengths[path]}\r\n")
+                length = self.lengths[path]
+                told = "Upload-Defer-Length: 1" if length is None else f"Upload-Length: {length}"
+                return _reply(200, f"Upload-Offset: {self.offsets[path]}\r\n{told}\r\n")
             case "PATCH":
                 self.offsets[path] = int(headers["upload-offset"]) + body_bytes
+                if "upload-length" in headers:
+                    self.lengths[path] = int(headers["upload-length"])
                 return _reply(204, f"Upload-Offset: {self.offsets[path]}\r\n")
         return _reply(405, "")
 

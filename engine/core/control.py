@@ -2,11 +2,12 @@
 
 Theory of operation. One TCP connection that loses packets moves about 1.2 MSS / (RTT sqrt(loss)), whatever the link
 could take (Mathis, Semke, Mahdavi, Ott: “The macroscopic behavior of the TCP congestion avoidance algorithm”, 1997).
-Several of them move several times as much, until the link is full. Two signs tell that it is:
+Several of them move several times as much, until the link is full. Three signs tell that it is:
 
 * its queue: the RTT of the connections is well above the least that was seen. Loss alone leaves the queue empty, so an
   empty queue means that there is room for more lanes (TCP Vegas and BBR go by the same sign);
-* the gain: more lanes have moved no more bytes, because the server, the disk or the processor is what is slow.
+* the gain: more lanes have moved no more bytes, because the server or the disk is what is slow;
+* the processor: where one is all that we use, further lanes only cost more of it.
 
 While the queue is empty the lanes are doubled every few round trips, as in slow start, and beyond the number at which
 the link was once seen full they grow by a quarter. A full queue takes a quarter of them back if that costs nothing.
@@ -32,7 +33,8 @@ class Traffic:
 
     `acked_bytes` counts since the beginning and never falls. `sending` is how many lanes have bytes under way. `rtt_s`
     is what an answer takes now, `base_rtt_s` the least it ever took; None where the kernel does not tell. `held` when
-    something else than the link decides how fast it goes: a limit on the rate, or no link at all.
+    something else than the link decides how fast it goes: a limit on the rate, or no link at all. `cpu_s` is the
+    processor time that sending has taken.
     """
 
     now_s: float
@@ -41,6 +43,7 @@ class Traffic:
     rtt_s: float | None = None
     base_rtt_s: float | None = None
     held: bool = False
+    cpu_s: float = 0.0
 
 
 class Queue(Enum):
@@ -50,6 +53,7 @@ class Queue(Enum):
     EMPTY = auto()
     SOME = auto()
     FULL = auto()
+    HERE = auto()  # bytes wait for this processor, whatever the link could take
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,10 @@ class _Epoch:
         return median(self._sending) / self.lanes if self._sending else 0.0
 
     def queue(self) -> Queue:
-        """What the round trips said."""
+        """What the round trips said, and the processor."""
+        first = self._first or self._last
+        if self._last.cpu_s - first.cpu_s >= LaneControl.WORN_SHARE * (self._last.now_s - first.now_s):
+            return Queue.HERE
         base_s = self._last.base_rtt_s
         if base_s is None or not self._waiting_s:
             return Queue.UNKNOWN
@@ -132,6 +139,7 @@ class LaneControl:
     WORTH_SHARE: Final = 0.3  # of linear gain
     DOUBLING_GAIN: Final = 1.2  # what two doublings must bring at least: a link that loses packets gives four times
     BUSY_SHARE: Final = 0.75
+    WORN_SHARE: Final = 0.85
     HOLD_EPOCHS: Final = 2
     MOST_HOLD_EPOCHS: Final = 16
     REFUSED_FOR_S: Final = 30.0
@@ -206,7 +214,7 @@ class LaneControl:
         self._queue = queue
         if self._hold:
             self._hold -= 1
-        elif queue is Queue.FULL:
+        elif queue in {Queue.FULL, Queue.HERE}:
             if not same:
                 return  # the first windows of a connection overshoot
             self._full_at = self.lanes

@@ -32,7 +32,7 @@ SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many tim
 LEAST_MEASURED_S: Final = 0.5
 LEAST_REQUEST_S: Final = 2.0
 FULL_LANE_S: Final = 2.0  # neighbours are taken as one until they keep a worker busy for so long
-MOST_LANE_BYTES: Final = 64 << 20
+MOST_LANE_BYTES: Final = 256 << 20
 HALVES: Final = 2
 
 

@@ -7,8 +7,10 @@ all, and the next one takes over when its own waiting ends. So nothing runs whil
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import logging
 import socket
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -68,6 +70,7 @@ class Errand:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     cut: str | None = None
     strike: bool = False
+    number: int = field(default_factory=itertools.count().__next__)
 
     def sever(self, why: str) -> None:
         """End the exchange now."""
@@ -178,11 +181,12 @@ class Watchdog:
             sample = self._with_usual_answer(errand.door, errand.read())
             errand.guard.see(sample, now_s)
             if errand.bulk:
-                bulk.append((id(errand), sample))
+                bulk.append((errand.number, sample))
             ends = errand.ends()
             if ends is not None:
                 self._peers[errand.door][ends[1]] = None
-        self._workforce.see(bulk, now_s, held=self.link.down or bool(self._trials))
+        held = self.link.down or bool(self._trials)
+        self._workforce.see(bulk, now_s, held=held, cpu_s=time.thread_time())
         self._choose_trials(now_s)
         for door, trial in self._trials.items():
             if trial.due(now_s, self.clock.chance()):

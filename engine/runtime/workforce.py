@@ -85,10 +85,10 @@ class Workforce:
         if self._control is not None:
             self._control.link_changed()
 
-    def see(self, samples: Iterable[tuple[int, Sample]], now_s: float, *, held: bool) -> None:
+    def see(self, samples: Iterable[tuple[int, Sample]], now_s: float, *, held: bool, cpu_s: float = 0.0) -> None:
         """Take note of all connections that send, each under a number that stays the same for one exchange.
 
-        `held` when something else than the link decides how fast it goes.
+        `held` when something else than the link decides how fast it goes; `cpu_s` is the sending thread's own time.
         """
         seen: dict[int, int] = {}
         answers: list[float] = []
@@ -114,6 +114,7 @@ class Workforce:
                 median(answers) if answers else None,
                 min(bases) if bases else None,
                 held or bool(self._limited),
+                cpu_s,
             )
         )
         if self._control.lanes != lanes:

@@ -64,6 +64,16 @@ def test_a_slow_server_gets_no_more_for_long() -> None:
     assert control.lanes <= 2 * FIRST_LANES
 
 
+def test_where_this_processor_is_what_is_slow_there_are_no_more_lanes() -> None:
+    """Round trips are short and each further lane would move a little more, at the cost of a whole processor."""
+    control, worn = LaneControl(), LaneControl()
+    for tick in range(600):
+        control.see(Traffic(tick / 10, tick * 10**6 * control.lanes, control.lanes, 0.0011, 0.001, cpu_s=tick * 0.05))
+        worn.see(Traffic(tick / 10, tick * 10**6 * worn.lanes, worn.lanes, 0.0011, 0.001, cpu_s=tick * 0.098))
+    assert control.lanes == MAX_LANES
+    assert worn.lanes == FIRST_LANES
+
+
 def test_where_the_kernel_tells_nothing_the_gain_decides() -> None:
     """Each lane moves as much, up to eight of them."""
     control, acked = LaneControl(), 0.0
