@@ -6,31 +6,24 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import anyio
-
 from .choosing import WireChoice
 from .core.control import MAX_LANES
 from .core.lane import key_rejected, no_space
-from .core.pacing import RequestSize
 from .core.plan import DIVISIBLE_BYTES, OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
 from .errors import InternalError
 from .events import Waiting, Warned
 from .faults import Conflict, Gone, NoSpace, Refused, TooLarge, Unauthorized
-from .model import OPEN_END, JobKind, Lane, Plan, Span
+from .model import OPEN_END, Lane, Plan, Span
 from .redaction import Secret
-from .runtime.artifact import PartHasher
-from .runtime.lanes import Lanes
-from .runtime.meter import Meter
-from .runtime.pace import LOOK_EVERY_S
 from .runtime.supply import Sealed
-from .runtime.together import explained, together
-from .runtime.upload import LaneUpload
+from .runtime.together import explained
 from .wire import tus
 from .wire.address import relative_to, resolve
 from .wire.interface import TusWire
+from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .model import ArtifactRecord, JobRecord
     from .runtime.artifact import ArtifactFile
@@ -179,93 +172,21 @@ class Uploading:
             raise InternalError(f"job {self.job.id} is uploaded without a plan")
         if self.growth is not None:
             plan = replace(plan, total_bytes=OPEN_END)
-        crew, job, supply = self.crew, self.job, self._supply
-        meter = Meter(job.id, supply, crew.clock, crew.emit, crew.exchanger.pace.of(job.id))
-        for lane in lanes:
-            meter.known(lane.index, lane.acked_bytes)
-        found: list[str] = []
-        known = self._manifest.digests(job.id)
-        divisible = _defers(wire) and lanes[0].partial
-        board = Lanes(job.id, lanes, doubted, supply, crew.manifest, crew.clock, divisible=divisible)
-        workforce = crew.exchanger.workforce
-
-        async def work(lane: Lane | None, file: ArtifactFile) -> None:
-            persistence = self.persistence.beside()
-            size = RequestSize(wire.limits)  # what one lane finds out of link and server holds for the next
-            first_bytes = board.first_bytes
-            if first_bytes is not None:
-                size.begin_at(first_bytes)
-            async with crew.exchanger.line() as line:
-                while lane is not None:
-                    upload = LaneUpload(
-                        job=job,
-                        base_url=self.base_url,
-                        wire=wire,
-                        line=line,
-                        manifest=crew.manifest,
-                        file=file,
-                        hasher=PartHasher(file, plan, known),
-                        persistence=persistence,
-                        turns=self.turns,
-                        emit=crew.emit,
-                        meter=meter,
-                        supply=supply,
-                        lanes=board,
-                        workforce=workforce,
-                        size=size,
-                    )
-                    follows = job.kind is JobKind.TRANSCRIPTION and not lane.partial
-                    state, processing_id = await upload.run(lane, submission_follows=follows)
-                    if processing_id is not None:
-                        found.append(processing_id)
-                    if workforce.wants_back(job.id) and not state.lane.complete:
-                        board.put_back(self._relative(state.lane))
-                        break
-                    board.done(lane.index)
-                    lane = board.take()
-            workforce.gave_back(job.id)
-
-        with self.open_artifact(job) as file:
+        with self.open_artifact(self.job) as file:
             file.check()
-            await self._employ(board, lambda lane: work(lane, file))
-        return found[0] if found else None
-
-    async def _employ(self, board: Lanes, work: Callable[[Lane | None], Coroutine[None, None, None]]) -> None:
-        """Have workers at the lanes, as many as are of use, until all are done."""
-        workforce, pace, upload = self.crew.exchanger.workforce, self.crew.exchanger.pace, self.job.id
-        workforce.join(upload, board.wake)
-        at_work = 0
-
-        async def one(lane: Lane) -> None:
-            nonlocal at_work
-            await work(lane)
-            at_work -= 1
-            board.wake()
-
-        try:
-            async with together() as tasks:
-                tasks.start_soon(board.follow)
-                while not (board.finished and not at_work):
-                    most = pace.of(upload).lanes(self.manner.max_lanes)
-                    workforce.limit(upload, limited=pace.of(upload).limit_bytes_s is not None)
-                    while workforce.admits(upload, most):
-                        lane = board.take()
-                        if lane is None:
-                            break
-                        workforce.took(upload)
-                        at_work += 1
-                        tasks.start_soon(one, lane)
-                    with anyio.move_on_after(LOOK_EVERY_S):  # what a limit is worth may change meanwhile
-                        await board.changed()
-                tasks.cancel_scope.cancel()
-        finally:
-            workforce.leave(upload)
-
-    def _relative(self, lane: Lane) -> Lane:
-        """The lane as it is stored: its address without the server's."""
-        if lane.url is None:
-            return lane
-        return replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
+            workers = Workers(
+                job=self.job,
+                plan=plan,
+                base_url=self.base_url,
+                wire=wire,
+                most=self.manner.max_lanes,
+                crew=self.crew,
+                turns=self.turns,
+                persistence=self.persistence,
+                supply=self._supply,
+                file=file,
+            )
+            return await workers.bring(lanes, doubted, divisible=_defers(wire) and lanes[0].partial)
 
     # -- joining ---------------------------------------------------------------------------------
 
