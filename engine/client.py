@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypedDict
+from typing import TYPE_CHECKING, Self, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 
-from . import config, ending, pipeline
+from . import bounds, config, ending, pipeline
+from .audience import Audience
 from .core import control
 from .core.job import FINAL
 from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened, Warned
-from .model import AS_IS, AUTO, MAX_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
-from .rates import LEAST_LIMIT_BYTES_S, UNLIMITED
+from .model import AS_IS, AUTO, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
@@ -35,22 +35,18 @@ from .runtime.supply import DEFAULT_IDLE_S, Source
 from .stages.attempt import Wishes
 from .uploading import Manner
 from .version import VERSION
-from .wire import tus
 from .wire.address import given, same_origin
-from .wire.interface import MAX_CHECKSUMMED_BYTES
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
     from types import TracebackType
 
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from anyio.streams.memory import MemoryObjectReceiveStream
 
     from .model import JobStatus
     from .runtime.clock import Clock
     from .runtime.turns import Turns
-
-_EVENTS_KEPT: Final = 10_000  # a reader that falls further behind misses progress, never a result
 
 
 class ClientSettings(TypedDict, total=False):
@@ -128,11 +124,12 @@ class Client:
         self.settings = settings
         self._endpoint = LOCAL if local else settings.endpoint or ""
         self._key = Secret(api_key) if api_key else None
-        self._recipe = _one_of(recipe or settings.recipe, config.RECIPES, "recipe")
+        self._recipe = bounds.one_of(recipe or settings.recipe, config.RECIPES, "recipe")
         self._track = track
-        wire = _one_of(wire or settings.wire, config.WIRES, "wire")
-        request_bytes = _request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
-        manner = Manner(wire, checksum, _lanes(settings.max_lanes if max_lanes is None else max_lanes), request_bytes)
+        wire = bounds.one_of(wire or settings.wire, config.WIRES, "wire")
+        lanes = bounds.lanes(settings.max_lanes if max_lanes is None else max_lanes)
+        size = bounds.request_bytes(settings.request_bytes if request_bytes is None else request_bytes, checksum)
+        manner = Manner(wire, checksum, lanes, size)
         self._wishes = Wishes(manner, repeat_ambiguous=repeat_ambiguous, fallback=fallback)
         self._polite = settings.polite if polite is None else polite
         self._congestion = congestion or settings.congestion
@@ -140,12 +137,11 @@ class Client:
             self._congestion = OFF  # BBR keeps a queue of its own, whatever rate it is held to
         budget_s = retry_for_s if retry_for_s is not None else settings.retry_for_s
         self._policy = RetryPolicy(DEFAULT_BUDGET_S if budget_s is None else budget_s)
-        self._limit_bytes_s = _limit(limit_bytes_s)
+        self._limit_bytes_s = bounds.limit(limit_bytes_s)
         self._new = new
         self._clock = clock or SystemClock()
         self._announced: set[str] = set()
-        self._listeners: list[Callable[[Event], None]] = []
-        self._streams: list[MemoryObjectSendStream[Event]] = []
+        self._audience = Audience()
 
     async def __aenter__(self) -> Self:
         self._exchanger = Exchanger(
@@ -158,8 +154,8 @@ class Client:
         self._manifest = Manifest(self.settings.state_dir)
         ending.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
-        access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._emit, self._key)
-        self._crew = Crew(self._manifest, self._exchanger, access, self._clock, self._emit, self._policy)
+        access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._audience.tell, self._key)
+        self._crew = Crew(self._manifest, self._exchanger, access, self._clock, self._audience.tell, self._policy)
         self._recordings = Recordings(self._crew, self._new)
         return self
 
@@ -167,8 +163,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End what was started. An error of the body passes as it is, not wrapped in the task group's."""
-        for stream in self._streams:
-            stream.close()
+        self._audience.close()
         self._tasks.cancel_scope.cancel()
         try:
             if isinstance(error, anyio.get_cancelled_exc_class()):
@@ -195,7 +190,7 @@ class Client:
         )
 
     def _warn(self, message: str) -> None:
-        self._emit(Warned("", message))
+        self._audience.tell(Warned("", message))
 
     def _own_limit(self, job_id: str) -> int | None:
         return self._manifest.limit_bytes_s(job_id)
@@ -307,7 +302,7 @@ class Client:
         url = to or upload_url
         if url is None or (to and upload_url):
             raise ConfigError("A file is sent to a creation URL or to an upload URL", hint="give one of them")
-        _require_additions(headers, metadata)
+        bounds.require_additions(headers, metadata)
         address = delivery_address(url)
         if upload_url is not None:
             address = given(upload_url)
@@ -393,7 +388,7 @@ class Client:
             NoSuchJob: it is unknown here.
             ConfigError: so low a limit would send nothing.
         """
-        return self._manifest.note(self._manifest.job(name).id, limit_bytes_s=_limit(limit_bytes_s))
+        return self._manifest.note(self._manifest.job(name).id, limit_bytes_s=bounds.limit(limit_bytes_s))
 
     def jobs(self) -> list[JobRecord]:
         """All jobs of this state folder, oldest first."""
@@ -403,26 +398,15 @@ class Client:
 
     def events(self) -> MemoryObjectReceiveStream[Event]:
         """Everything that happens to this client's jobs from now on; ends with the client. Close it: `async with`."""
-        sender, receiver = anyio.create_memory_object_stream[Event](_EVENTS_KEPT)
-        self._streams.append(sender)
-        return receiver
+        return self._audience.stream()
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` for every event as it happens, in the client's own task; it must not block or raise."""
-        self._listeners.append(listener)
+        self._audience.add(listener)
 
     def tell(self, event: Event) -> None:
         """Tell everybody who listens of what belongs to no single job."""
-        self._emit(event)
-
-    def _emit(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener(event)
-        for stream in self._streams:
-            try:
-                stream.send_nowait(event)
-            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                continue
+        self._audience.tell(event)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -446,7 +430,7 @@ class Client:
     def _announce(self, job: JobRecord, *, resumed: bool) -> None:
         if job.id not in self._announced:
             self._announced.add(job.id)
-            self._emit(Opened(job.id, job.source, resumed=resumed, done=job.state in FINAL))
+            self._audience.tell(Opened(job.id, job.source, resumed=resumed, done=job.state in FINAL))
 
     async def _to_transcript(self, job: JobRecord) -> Transcript:
         done = await self._run(job, JobState.COMPLETED)
@@ -491,7 +475,7 @@ class Client:
     async def _wait_for_stranger(self, processing_id: str) -> Transcript:
         endpoint = self._required_endpoint()
         base_url, turns = await self._crew.access.base_url(endpoint), await self._turns(endpoint)
-        with self._exchanger.brake.link.telling("", self._emit):
+        with self._exchanger.brake.link.telling("", self._audience.tell):
             text = await until_done(base_url, processing_id, self._exchanger, turns, self._persistence(""))
         return Transcript("", processing_id, text, "")
 
@@ -500,10 +484,10 @@ class Client:
         return await ask(base_url, processing_id, self._exchanger, turns, self._persistence(""))
 
     async def _turns(self, endpoint: str) -> Turns:
-        return await self._crew.access.turns(endpoint, self._manifest, self._emit)
+        return await self._crew.access.turns(endpoint, self._manifest, self._audience.tell)
 
     def _persistence(self, job_id: str) -> Persistence:
-        return Persistence(job_id, self._clock, self._exchanger.brake, self._emit, self._policy)
+        return Persistence(job_id, self._clock, self._exchanger.brake, self._audience.tell, self._policy)
 
     def _required_endpoint(self) -> str:
         if not self._endpoint:
@@ -514,59 +498,7 @@ class Client:
         return self._endpoint
 
 
-def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
-    if value not in choices:
-        raise ConfigError(f"There is no {what} {value!r}", hint=f"one of {', '.join(choices)}")
-    return value
-
-
-def _lanes(count: int | None) -> int:
-    if count is None:
-        return control.MAX_LANES
-    if not 1 <= count <= MAX_LANES:
-        raise ConfigError(f"An upload cannot go over {count} lanes", hint=f"between 1 and {MAX_LANES}")
-    return count
-
-
-def _limit(bytes_s: int | None) -> int | None:
-    if bytes_s is not None and bytes_s != UNLIMITED and bytes_s < LEAST_LIMIT_BYTES_S:
-        raise ConfigError(
-            f"A limit of {bytes_s} bytes a second would send nothing", hint=f"at least {LEAST_LIMIT_BYTES_S}, or 0"
-        )
-    return bytes_s
-
-
-def _request_bytes(count: int | None, checksum: bool) -> int | None:  # noqa: FBT001 - the setting beside it
-    if count is not None and count < 1:
-        raise ConfigError(f"A request cannot have {count} bytes", hint="for example `--request-size 6MiB`")
-    if count is not None and checksum and count > MAX_CHECKSUMMED_BYTES:
-        raise ConfigError(
-            f"With checksums a request has at most {MAX_CHECKSUMMED_BYTES} bytes, not {count}",
-            hint="leave `--checksum` away, or give a smaller `--request-size`",
-        )
-    return count
-
-
 def _without_login(url: str) -> str:
     """The address as it may be shown: a relative Location takes over the password of the creation URL."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _require_additions(headers: tuple[tuple[str, str], ...], metadata: tuple[tuple[str, str], ...]) -> None:
-    """Let nothing that a caller adds to a delivery stand in the place of what we say, or of itself.
-
-    Raises:
-        ConfigError: a header is the protocol's own, or a key of the metadata is ours or there twice.
-    """
-    for name, _ in headers:
-        if tus.OWN_HEADERS.fullmatch(name):
-            raise ConfigError(
-                f"The header {name} is the upload protocol's own", hint="leave it out; it is sent as it must be"
-            )
-    keys = [*tus.OWN_METADATA, *(key for key, _ in metadata)]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
-        raise ConfigError(
-            f"The metadata {twice} would be told twice", hint="leave one out; file name and type are told anyway"
-        )

@@ -23,7 +23,7 @@ MODULES = {
 LAYERS: list[set[str]] = [
     {"cli"},
     {"client", "blocking"},
-    {"recordings"},
+    {"recordings", "bounds", "audience"},
     {"progress", "pipeline", "ending", "proving"},
     {"stages"},
     {"submitting", "uploading", "revising"},
