@@ -130,6 +130,25 @@ def _controller_plot(found: Found) -> str:
     return curves("Share of the best fixed number's rate", series, "as found", "links, the worst for each on the left")
 
 
+def _politeness(found: Found) -> Table:
+    rows = [
+        [one["who"], one["what"], *(f"{one[name]:.3f}" for name in ("median", "best", "worst"))]
+        for one in found["figures"]
+    ]
+    ratio = f"{found['worst_round_trip_ratio']:.2f}"
+    head = ["on an idle line", "what", "median", "best", "worst"]
+    return [head, *rows, ["polite", "longest round trip / usual one of one ordinary connection", "", "", ratio]]
+
+
+def _politeness_plot(found: Found) -> str:
+    rows: dict[str, list[Bar]] = {}
+    for one in found["figures"]:
+        if one["what"].endswith(", s"):
+            bar = Bar(one["who"], one["worst"], f"{one['worst']:.3f} s", one["who"] == "polite")
+            rows.setdefault(one["what"].removesuffix(", s"), []).append(bar)
+    return bars("Delay on the worst of a thousand lines", _grouped(rows))
+
+
 def _seconds(found: Found) -> Table:
     return [["", "seconds"], *([name, f"{seconds:.1f}"] for name, seconds in found["seconds"].items())]
 
@@ -238,6 +257,14 @@ CHAPTERS: Final = (
         "on a real machine they cost connections, memory, and the user's other traffic.",
         _controller,
         _controller_plot,
+    ),
+    Chapter(
+        "politeness",
+        "How polite",
+        "A simulation of `--polite` without sockets, on idle lines of every kind with a queue of 0.1 to 2 seconds\n"
+        "before them, beside one ordinary connection on the same line.",
+        _politeness,
+        _politeness_plot,
     ),
     Chapter(
         "loopback",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TARGET_S: Final = 0.025
 LEAST_BYTES_S: Final = 16 << 10  # it never starves: a request of 64 KiB in 4 s (core.pacing)
-FIRST_BYTES_S: Final = 64 << 10
+FIRST_BYTES_S: Final = 32 << 10  # half of what the slowest lines carry that anybody uploads over
 FEEL_S: Final = 0.2  # a change shows in the smoothed RTT after some samples of ours, a tenth of a second apart
 FIRST_GROWTH: Final = 0.25  # overshoots once: so much too much for as long as it is not felt
 REGAIN_GROWTH: Final = 1.0
@@ -176,7 +176,9 @@ class Polite:
         """How much was acknowledged since the last look, and each path's least new RTT: as it is, and smoothed."""
         total, least_s, seen = 0, dict[str, tuple[float, float]](), dict[int, Sight]()
         for sight in sights:
-            before = self._sights.get(sight.name, replace(sight, acked_bytes=0))
+            before = self._sights.get(sight.name) or replace(sight, acked_bytes=0)
+            if before.rtt_s <= 0:  # there was none yet
+                before = replace(before, rtt_s=sight.rtt_s)
             seen[sight.name] = sight
             if sight.acked_bytes > before.acked_bytes and sight.rtt_s > 0:
                 total += sight.acked_bytes - before.acked_bytes

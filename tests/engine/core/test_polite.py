@@ -3,100 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections import deque
-from dataclasses import dataclass, field
 
 import pytest
 
 from engine.core.polite import LEAST_BYTES_S, MEASURE_EVERY_S, MEASURE_S, TARGET_S, Modest, Polite, Sight
+from tests.engine.core.lines import Cubic, Line, ordinary, some_line
 
-STEP_S = 0.005
-LOOK_EVERY_S = 0.1  # half as often as it is in earnest while pieces go
-SEGMENT = 1448
-QUEUE_S = 0.25
 DSL = (1.25e6, 0.040)
-
-
-@dataclass
-class Cubic:
-    """Somebody else's upload by one TCP connection, as RFC 9438 has it, in its essentials."""
-
-    window: float = 10.0 * SEGMENT
-    most: float = 0.0
-    since_s: float = -1.0
-
-    def step(self, now_s: float, rtt_s: float, *, lost: bool) -> None:
-        """Grow, or be cut by three tenths, once in a round trip."""
-        if lost and now_s - self.since_s > rtt_s:
-            self.most, self.since_s = self.window, now_s
-            self.window *= 0.7
-        elif self.since_s < 0:
-            self.window += self.window / rtt_s * STEP_S
-        else:
-            segments = self.most / SEGMENT
-            turn_s = (segments * 0.3 / 0.4) ** (1 / 3)
-            goal = SEGMENT * (0.4 * (now_s - self.since_s - turn_s) ** 3 + segments)
-            self.window = max(self.window, goal)
-
-
-@dataclass
-class Line:
-    """A line with a drop-tail queue before it, our upload, and at times another one. Everything flows."""
-
-    rate: float
-    base_s: float
-    now_s: float = 0.0
-    other: Cubic | None = None
-    jitter_s: float = 0.0
-    srtt_s: float = 0.0
-    polite: Polite = field(default_factory=lambda: Polite(0.0))
-    log: list[tuple[float, float, float, float]] = field(default_factory=list)
-    _queues: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    _way_back: deque[tuple[float, float]] = field(default_factory=deque)
-    _acked: float = 0.0
-    _look_s: float = 0.0
-    _chance: random.Random = field(default_factory=lambda: random.Random(1))
-
-    def run(self, until_s: float) -> None:
-        """Let time pass."""
-        while self.now_s < until_s:
-            if self.now_s >= self._look_s:
-                self._look_s += LOOK_EVERY_S
-                rtt_s = self.srtt_s + self._chance.uniform(0, self.jitter_s)
-                self.polite.see([Sight("server", 1, rtt_s, int(self._acked))], self.now_s)
-            self._step()
-            self.now_s += STEP_S
-
-    def _step(self) -> None:
-        rtt_s = self.base_s + sum(self._queues) / self.rate
-        self._queues[0] += self.polite.rate_bytes_s * STEP_S
-        self._queues[1] += self.other.window / rtt_s * STEP_S if self.other else 0.0
-        waiting = sum(self._queues)
-        part = min(1.0, self.rate * STEP_S / waiting) if waiting else 0.0
-        ours, theirs = (queue * part for queue in self._queues)
-        kept = min(1.0, QUEUE_S * self.rate / (waiting - ours - theirs)) if waiting > ours + theirs else 1.0
-        self._queues = [(queue * (1 - part)) * kept for queue in self._queues]
-        if self.other:
-            self.other.step(self.now_s, rtt_s, lost=kept < 1)
-        rtt_s = self.base_s + sum(self._queues) / self.rate
-        self._way_back.append((self.now_s + self.base_s, ours))
-        while self._way_back and self._way_back[0][0] <= self.now_s:
-            acked = self._way_back.popleft()[1]
-            self._acked += acked
-            self.srtt_s = self.srtt_s or self.base_s
-            self.srtt_s += (rtt_s - self.srtt_s) * (1 - 0.875 ** (acked / SEGMENT))
-        self.log.append((self.now_s, sum(self._queues) / self.rate, ours, theirs))
-
-    def share(self, first_s: float, last_s: float) -> tuple[float, float]:
-        """What part of the line we used, and what part the other."""
-        seen = [(ours, theirs) for at_s, _, ours, theirs in self.log if first_s <= at_s < last_s]
-        whole = self.rate * (last_s - first_s)
-        return sum(ours for ours, _ in seen) / whole, sum(theirs for _, theirs in seen) / whole
-
-    def delay_s(self, first_s: float, last_s: float, part: float = 0.95) -> float:
-        """What delay the queue added at most in that part of the time."""
-        seen = sorted(queue_s for at_s, queue_s, _, _ in self.log if first_s <= at_s < last_s)
-        return seen[int(part * (len(seen) - 1))]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +60,7 @@ def test_a_line_that_was_busy_when_it_began() -> None:
 def test_who_stood_in_his_own_queue_since_he_came() -> None:
     """A queue that never emptied is found out when it is let run dry, and is not held from then on."""
     line = Line(*DSL)
+    assert line.polite is not None
     line.polite.see([Sight("server", 1, line.base_s + 0.08, 1)], 0.0)  # the least RTT that was ever seen: too much
     line.srtt_s = line.base_s + 0.08
     line._queues[0] = 0.08 * line.rate
@@ -208,3 +122,15 @@ def test_where_no_round_trip_is_told() -> None:
     assert modest.rate_bytes_s(now_s + MEASURE_S) is None  # nothing was sent meanwhile
     modest.took(1000)
     assert modest.rate_bytes_s(now_s + MEASURE_S) == LEAST_BYTES_S
+
+
+def test_lines_of_all_kinds_stay_usable() -> None:
+    """An idle line with a queue of up to two seconds is used, and its round trips stay those of a line in use."""
+    for seed in range(12):
+        line = some_line(random.Random(seed))
+        alone = ordinary(line)
+        line.run(40)
+        alone.run(40)
+        assert line.delay_s(0, 40, 1.0) + line.base_s <= 2 * (alone.delay_s(0, 40, 0.5) + line.base_s), seed
+        assert line.delay_s(0, 40) < 0.050, seed
+        assert line.share(30, 40)[0] >= 0.8, seed
