@@ -31,6 +31,7 @@ REQUEST_SETUPS: Final = 4.0  # of a request's time; its own round trip is about 
 SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many times as long as a new lane costs
 LEAST_MEASURED_S: Final = 0.5
 LEAST_REQUEST_S: Final = 2.0
+AMPLE_REQUEST_S: Final = 8.0  # with 150 ms of round trip, the pause between two requests costs 2 %
 FULL_LANE_S: Final = 2.0  # neighbours are taken as one until they keep a worker busy for so long
 MOST_LANE_BYTES: Final = 256 << 20
 HALVES: Final = 2
@@ -124,8 +125,12 @@ class Lanes:
 
     @property
     def request_s(self) -> float:
-        """How long one request should take: others cannot take what is under way, and each costs a round trip."""
-        return max(LEAST_REQUEST_S, REQUEST_SETUPS * self._setup_s)
+        """How long one request should take: each costs a round trip, and others cannot take what is under way.
+
+        They have no need to while there are lanes enough.
+        """
+        ample = len(self._free) >= len(self._work)
+        return max(AMPLE_REQUEST_S if ample else LEAST_REQUEST_S, REQUEST_SETUPS * self._setup_s)
 
     @property
     def first_bytes(self) -> int | None:
