@@ -198,7 +198,7 @@ def test_a_decoder_sees_and_can_do_little(start: Start, monkeypatch: pytest.Monk
     monkeypatch.setenv("SPEECHSTREAM_API_KEY", "a-key-of-the-operator")
     monkeypatch.setenv("FFREPORT", "file=/tmp/report")
     service = start(*FAST)
-    upload(service, spoken(60))
+    upload(service, spoken(150))  # long enough to be looked at
     worker = worker_of(service)
     for process in (worker, *worker.children(recursive=True)):
         proc = Path("/proc") / str(process.pid)

@@ -163,7 +163,7 @@ async def test_a_recording_that_grew_between_two_runs_keeps_its_lanes(bench: Ben
     assert any(f"is {len(more)} bytes longer" in message for message in bench.warnings())
     plan = bench.job().plan
     assert plan is not None
-    assert len(plan.lanes) == LANES + 3
+    assert len([lane for lane in plan.lanes if lane.start >= SIZE]) == 3  # how the rest is divided, its speed decides
 
 
 async def test_a_recording_that_grew_after_all_of_it_was_sent(bench: Bench) -> None:

@@ -127,8 +127,9 @@ class TlsFront:
     def _serve(self, line: socket.socket) -> None:
         try:
             near = self._context.wrap_socket(line, server_side=True)
-        except OSError:
-            self.refusals += 1
+        except OSError as error:
+            # Who refuses says so in an alert; who only leaves, with a connection no longer needed, says nothing.
+            self.refusals += isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
             line.close()
             return
         self.handshakes += 1
