@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# Most tests wait for programs a third of their time: two cores have work for three workers.
+WORKERS ?= 3
 SEEDS ?= 100
 FIRST ?= 1
 CHAOS ?= --first $(FIRST) --seeds $(SEEDS)
