@@ -1,4 +1,4 @@
-"""Start a program on a leash: it dies with its parent, within its limits, and without a network.
+"""Start a program on a leash: it dies with its parent, within its limits, without a network, and lets others go first.
 
 Run as a script, `leash.py <parent pid> <limit>=<number>... -- <program> <argument>...`; it replaces itself
 by the program. A script of its own rather than a `preexec_fn`, because code between fork and exec of a
@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     command = arguments[split + 1 :]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
+        _work_in_batches()
         _leave_network(libc)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         # Last: changing the user namespace may clear it.
@@ -47,6 +48,18 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 -- its only voice
     return CANNOT_EXECUTE
+
+
+def _work_in_batches() -> None:
+    """Give up the right to interrupt others on waking up (sched(7), SCHED_BATCH), which costs no share of the time.
+
+    ffmpeg's threads hand packets of 20 ms on to each other, and each hand-over woke the next at once. Left to gather
+    some first, a decoder takes 0.7 of the processor's time, an encoder 0.85, a copy 0.5 [measured with 9.0].
+    """
+    try:  # noqa: SIM105 -- importing contextlib costs as long as everything else here
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:
+        pass  # a container may forbid it
 
 
 def _leave_network(libc: ctypes.CDLL) -> None:
