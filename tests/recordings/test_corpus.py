@@ -15,13 +15,12 @@ from fixtures.corpus.listening import listen
 from fixtures.corpus.page import PAGE, ROWS, page
 from fixtures.corpus.row import Prepared, Refused, Row, Turn
 from fixtures.corpus.studio import Studio
-
-from .warm import WarmCommand
+from tests.warm import WarmCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .warm import Run
+    from tests.warm import Run
 
 NUMBER = re.compile(r"\d+(?:[:.,]\d+)*")
 NEAR = 0.3
@@ -45,7 +44,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory, attacked: socket.socket) ->
 @pytest.fixture(scope="session")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommand]:
     """The command."""
-    with WarmCommand(tmp_path_factory.mktemp("home"), dict(os.environ)) as command:
+    home = tmp_path_factory.mktemp("home")
+    own = os.environ | {"SPEECHSTREAM_STATE_DIR": str(home / "state")}
+    with WarmCommand(home, own, more="preprocess.find_ffmpeg()") as command:
         yield command
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.warm import WarmCommand
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ class Shell:
     """A shell of somebody who has never run the command: no key, no service, an empty state folder."""
 
     home: Path
+    warm: WarmCommand
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -37,8 +40,11 @@ class Shell:
             "XDG_CONFIG_HOME": str(self.home / "config"),
         }
 
-    def run(self, *words: str | Path, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end."""
+    def run(self, *words: str | Path, program: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end: from the first word of an interpreter, if it is by a program of one's own."""
+        if program is None:
+            run = self.warm.run(self.home, *map(str, words), environment=self.environment)
+            return subprocess.CompletedProcess(["speechstream", *words], run.code, run.output, run.told_text)
         return subprocess.run(
             self.command(*words, program=program),
             cwd=self.home,
@@ -68,11 +74,18 @@ class Shell:
         return [sys.executable, "-c", program, *map(str, words)]
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommand]:
+    """The command, ready to run."""
+    with WarmCommand(tmp_path_factory.mktemp("warm"), os.environ) as warm:
+        yield warm
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, warm: WarmCommand) -> Iterator[Shell]:
     """A fresh user's shell. Whoever runs the tests under `nohup` has HUP ignored, and programs inherit that."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield Shell(tmp_path)
+    yield Shell(tmp_path, warm)
     signal.signal(signal.SIGHUP, before)
 
 
