@@ -183,6 +183,7 @@ def main() -> None:
     options = parser.parse_args()
     options.profile = options.profile or list(PROFILES)
     os.environ["SPEECHSTREAM_CONFIG"] = os.devnull
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installers compile what they install
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
         emulation = Lab(options.lab) if options.lab else Proxied()
