@@ -25,6 +25,8 @@ from av.stream import Disposition
 from av.video import VideoStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from av.codec import CodecContext
     from av.container import InputContainer
     from av.packet import Packet
@@ -128,7 +130,8 @@ class _Ear:
     def __init__(self) -> None:
         self.heard = 0
         self.packets_bytes = 0
-        self._packets_s = 0.0
+        self._ticks = 0
+        self._tick_s = 0.0
         # By the number of channels, which damage and joined files change in mid-stream.
         self._tallies: dict[int, _Tally] = {}
         # One for every shape of frames, for the same reason. They are kept from place to place: making one takes as
@@ -149,11 +152,13 @@ class _Ear:
     def count(self, packet: Packet[Stream]) -> None:
         """Note how much of the file a packet takes."""
         self.packets_bytes += packet.size
-        self._packets_s += float((packet.duration or 0) * (packet.time_base or 0))
+        self._ticks += packet.duration or 0
+        self._tick_s = self._tick_s or float(packet.time_base or 0)
 
     def bit_rate(self) -> int | None:
         """Bits per second of the track, where its container does not say: Matroska never does."""
-        return round(8 * self.packets_bytes / self._packets_s) if self._packets_s else None
+        packets_s = self._ticks * self._tick_s
+        return round(8 * self.packets_bytes / packets_s) if packets_s else None
 
     def take(self, frame: AudioFrame) -> None:
         """Listen to a frame."""
@@ -183,34 +188,41 @@ class _Tally:
         self.is_laid_out = True
         self._channels = [0] * count
         self._both = 0
-        self._pairs: list[tuple[int, int]] = []
-        self.turn()
+        self._pairs: list[list[int]] = []
+        self._rest = array("h"), array("h")
 
     def turn(self) -> None:
         """Begin at another place."""
+        self._count(self._rest)
         self._rest = array("h"), array("h")
 
     def add(self, channels: list[array[int]]) -> None:
         """Count in a piece of sound, channel by channel."""
-        length = len(channels[0])
-        self.samples += length
-        for number, sound in enumerate(channels):
-            self._channels[number] += sum(map(operator.mul, sound, sound))
+        self.samples += len(channels[0])
         if len(channels) == 2:  # noqa: PLR2004 -- left and right
             left, right = channels
             self._both += sum(map(operator.mul, left, right))
             self._compare(left, right)
+        else:
+            self._count(channels)
+
+    def _count(self, channels: Iterable[array[int]]) -> list[int]:
+        powers = [sum(map(operator.mul, sound, sound)) for sound in channels]
+        for number, power in enumerate(powers[: len(self._channels)]):
+            self._channels[number] += power
+        return powers
 
     def _compare(self, left: array[int], right: array[int]) -> None:
         left, right = self._rest[0] + left, self._rest[1] + right  # a codec's frame is often shorter than ours
         whole = len(left) // _FRAME_SAMPLES * _FRAME_SAMPLES
         for start in range(0, whole, _FRAME_SAMPLES):
             one, other = left[start : start + _FRAME_SAMPLES], right[start : start + _FRAME_SAMPLES]
-            self._pairs.append((sum(map(operator.mul, one, one)), sum(map(operator.mul, other, other))))
+            self._pairs.append(self._count((one, other)))
         self._rest = left[whole:], right[whole:]
 
     def sound(self) -> dict[str, object]:
         """What was heard, as `media.Sound` has it."""
+        self.turn()
         left_alone, right_alone = self._alone()
         return {
             "levels_dbfs": [_dbfs(power / max(1, self.samples)) for power in self._channels],
