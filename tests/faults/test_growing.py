@@ -37,11 +37,12 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def command(service: Service, tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
-    """The command as a process; its standard input is a pipe."""
+def command(service: Service | None, tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
+    """The command as a process; its standard input is a pipe. Without a service there is none where it looks."""
+    port = 9 if service is None else service.port
     return subprocess.Popen(
         [PROGRAM, *words],
-        env=environment(tmp_path / "state", f"http://127.0.0.1:{service.port}/v1"),
+        env=environment(tmp_path / "state", f"http://127.0.0.1:{port}/v1"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -168,12 +169,12 @@ def test_a_growing_file_is_followed_to_its_end(service: Service, tmp_path: Path,
         (("upload", "--follow", "/dev/null"), "not a file that grows"),
     ],
 )
-def test_what_cannot_grow_is_said(service: Service, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    """Exit 1 and one sentence; nothing is stored."""
-    with command(service, tmp_path, *words) as process:
+def test_what_cannot_grow_is_said(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """Exit 1 and one sentence; nothing is asked of a service, and nothing is stored."""
+    with command(None, tmp_path, *words) as process:
         _, stderr = process.communicate(timeout=_PATIENCE_S)
     assert process.returncode == 1
     assert said in stderr.decode()
-    with command(service, tmp_path, "resume") as process:
+    with command(None, tmp_path, "resume") as process:
         _, stderr = process.communicate(timeout=_PATIENCE_S)
     assert stderr == b"there is nothing to resume\n"
