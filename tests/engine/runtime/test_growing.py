@@ -14,7 +14,7 @@ import pytest
 from engine.errors import OutputError, RecordingChanged, RecordingError
 from engine.runtime.clock import SystemClock
 from engine.runtime.growing import follow, make_spool, spool
-from engine.runtime.supply import WORTH_SENDING_BYTES, Growth
+from engine.runtime.supply import WORTH_SENDING_BYTES, WORTH_WAITING_S, Growth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,17 +145,36 @@ async def test_a_recording_that_vanishes_while_it_is_followed_is_told(tmp_path: 
         await follow(Growth(clock), path, 3.0, clock)
 
 
-async def test_little_waits_for_more_but_not_for_long() -> None:
+@pytest.mark.parametrize("why", ["there is more", "a second has passed", "it is all there is"])
+async def test_little_waits_for_more_but_not_for_long(clock: FakeClock, why: str) -> None:
     """A request for a few bytes is put off until there are more, or a second has passed, or it is all there is."""
-    growth = Growth(SystemClock())
-    growth.reached(10)
+    growth, gone = Growth(clock, stop=10), anyio.Event()
+
+    async def ask() -> None:
+        await growth.wait_beyond(0)
+        gone.set()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(growth.wait_beyond, 0)
-        await anyio.lowlevel.checkpoint()
-        growth.reached(WORTH_SENDING_BYTES)
-    growth.reached(WORTH_SENDING_BYTES + 1)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(growth.wait_beyond, WORTH_SENDING_BYTES)
-        await anyio.lowlevel.checkpoint()
-        growth.end()
-    await growth.wait_beyond(1 << 40)
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        growth.reached(20)
+        await anyio.wait_all_tasks_blocked()
+        assert not gone.is_set()
+        match why:
+            case "there is more":
+                growth.reached(WORTH_SENDING_BYTES)
+            case "a second has passed":
+                clock.now_s += WORTH_WAITING_S
+                growth.reached(30)
+            case _:
+                growth.end()
+        await anyio.wait_all_tasks_blocked()
+        assert gone.is_set()
+
+
+async def test_behind_the_end_nothing_is_waited_for(clock: FakeClock) -> None:
+    """Whoever asks for bytes that will never come is told so at once."""
+    growth = Growth(clock, stop=10)
+    growth.end()
+    with anyio.fail_after(10):
+        await growth.wait_beyond(1 << 40)
