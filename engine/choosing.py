@@ -90,6 +90,7 @@ class WireChoice:
             self.job.idempotency_key if self.job.kind is JobKind.TRANSCRIPTION else None,
             self._checksum_algorithm(found),
             joins="concatenation" in found.extensions,
+            joins_ahead="concatenation-unfinished" in found.extensions,
             defers="creation-defer-length" in found.extensions,
             request_bytes=self.request_bytes,
             metadata=self.metadata,

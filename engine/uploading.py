@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .choosing import WireChoice
 from .core.control import MAX_LANES
-from .core.lane import key_rejected, no_space
 from .core.plan import DIVISIBLE_BYTES, OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
 from .errors import InternalError
-from .events import Waiting, Warned
-from .faults import Conflict, Gone, NoSpace, Refused, TooLarge, Unauthorized
+from .events import Warned
+from .joining import Joining
 from .model import OPEN_END, Lane, Plan, Span
 from .redaction import Secret
 from .runtime.supply import Sealed
-from .runtime.together import explained
-from .wire import tus
-from .wire.address import relative_to, resolve
+from .wire.address import relative_to
 from .wire.interface import TusWire
 from .workers import Workers
 
@@ -33,12 +30,10 @@ if TYPE_CHECKING:
     from .runtime.supply import Growth, Supply
     from .runtime.turns import Turns
     from .wire.interface import Wire
-    from .wire.message import Conversation
 
 T = TypeVar("T")
 log = logging.getLogger("speechstream.upload")
 MAX_JOINS: Final = 3  # refusals to join lanes that all say they are complete, before one lane is used instead
-_WILL_NOT_JOIN: Final = (Gone, Conflict, Refused, TooLarge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +81,15 @@ class Uploading:
         if self.growth is not None and (not _defers(wire) or self._is_still_all_here()):
             await self._ended()
         lanes = self._planned(wire)
+        joining = self._joining(wire, lanes)
+        if joining is not None and await joining.take_up(lanes, self._supply.stop):
+            return None
         refusals = 0
         while True:
             doubted = [lane for lane in lanes if refusals or not lane.complete]  # a refused join casts doubt on all
             if doubted or self.growth or lanes[-1].span.stop < self._supply.stop:
-                processing_id = await self._bring(wire, lanes, doubted)
+                ahead = None if joining is None or refusals else joining
+                processing_id = await self._bring(wire, lanes, doubted, ahead)
                 if processing_id is not None:
                     return processing_id
                 if self.growth is not None:
@@ -98,12 +97,12 @@ class Uploading:
                     lanes = self._manifest.lanes(self.job)
                     continue
                 lanes = self._manifest.lanes(self.job)
-            if not isinstance(wire, TusWire) or not lanes[0].partial or await self._joined(wire, lanes):
+            if joining is None or await joining.join(lanes):
                 return None
             refusals += 1
             if refusals == MAX_JOINS:
                 self._warn("the server takes lanes and will not join them; everything is sent again in one")
-                lanes = self._plan(wire, partial=False)
+                lanes, joining = self._plan(wire, partial=False), None
 
     @property
     def _manifest(self) -> Manifest:
@@ -155,7 +154,12 @@ class Uploading:
             size_bytes = self.artifact.size_bytes
             plan = make_plan(size_bytes, lanes=lane_count(size_bytes, self.manner.max_lanes) if partial else 1)
             partial = partial and (len(plan.lanes) > 1 or (_defers(wire) and size_bytes >= DIVISIBLE_BYTES))
-        generation = max([self.job.join_count, *(lane.generation + 1 for lane in self._manifest.lanes(self.job))])
+        generation = max(
+            [
+                self._manifest.job(self.job.id).join_count,
+                *(lane.generation + 1 for lane in self._manifest.lanes(self.job)),
+            ]
+        )
         lanes = [Lane(index, span, generation=generation, partial=partial) for index, span in enumerate(plan.lanes)]
         if self.manner.upload_url is not None:
             url = Secret(relative_to(self.base_url, self.manner.upload_url.reveal()))
@@ -165,7 +169,14 @@ class Uploading:
 
     # -- lanes -----------------------------------------------------------------------------------
 
-    async def _bring(self, wire: Wire, lanes: Sequence[Lane], doubted: Sequence[Lane]) -> str | None:
+    def _joining(self, wire: Wire, lanes: Sequence[Lane]) -> Joining | None:
+        if not isinstance(wire, TusWire) or not lanes[0].partial:
+            return None
+        return Joining(self.job.id, self.base_url, wire, self.crew, self.persistence)
+
+    async def _bring(
+        self, wire: Wire, lanes: Sequence[Lane], doubted: Sequence[Lane], joining: Joining | None
+    ) -> str | None:
         """Bring the `doubted` of all `lanes` to their end, over as many connections at once as are of use."""
         plan = self.job.plan
         if plan is None:
@@ -185,64 +196,9 @@ class Uploading:
                 persistence=self.persistence,
                 supply=self._supply,
                 file=file,
+                before_the_end=joining.ahead if joining is not None and joining.wire.joins_ahead else None,
             )
             return await workers.bring(lanes, doubted, divisible=_defers(wire) and lanes[0].partial)
-
-    # -- joining ---------------------------------------------------------------------------------
-
-    async def _joined(self, wire: TusWire, lanes: Sequence[Lane]) -> bool:
-        """Make one upload of all lanes, unless that was done, and make sure that it is whole.
-
-        False where the server says that it cannot: something of the lanes is not there as we believe.
-
-        Raises:
-            KeyRejected: 401 or 403.
-            UploadRefused: no room for it.
-            GaveUp: no answer within the budget.
-        """
-        if self.job.joined_url is None:
-            whole = [replace(lane, url=self._absolute(lane.url)) for lane in lanes]
-            log.info("job %s: joining %d lanes", self.job.id, len(whole))
-            reason = f"the server puts the {len(whole)} lanes of the upload together"
-            async with explained(self.crew.emit, Waiting(self.job.id, reason, None)):
-                joined = await self._asked(lambda: wire.join(whole, self.job.join_count), "Joining the lanes")
-            if joined is None:
-                return self._unjoined()
-            url = Secret(relative_to(self.base_url, joined.url.reveal()))
-            self.job = self._manifest.note(self.job.id, joined_url=url)
-        address = self._absolute(self.job.joined_url)
-        standing = await self._asked(lambda: tus.locate(address), "Asking for the joined upload")
-        total = lanes[-1].span.stop
-        if standing is None or standing.offset_bytes != total or standing.length_bytes not in {None, total}:
-            return self._unjoined()
-        return True
-
-    def _unjoined(self) -> bool:
-        self._warn("the server did not join the lanes; they are asked where they stand")
-        self.job = self._manifest.note(self.job.id, joined_url=None, join_count=self.job.join_count + 1)
-        return False
-
-    async def _asked(self, conversation: Callable[[], Conversation[T]], doing: str) -> T | None:
-        """The answer, or None where the server says no to what is asked."""
-
-        async def attempt() -> T | None:
-            try:
-                return await self.crew.exchanger.converse(conversation())
-            except _WILL_NOT_JOIN as fault:
-                log.info("%s: %s", doing, fault.message)
-                return None
-            except Unauthorized as fault:
-                raise key_rejected(fault) from fault
-            except NoSpace as fault:
-                raise no_space(fault) from fault
-
-        answer: T | None = await self.persistence.until_answered(attempt, doing)
-        return answer
-
-    def _absolute(self, url: Secret | None) -> Secret:
-        if url is None:
-            raise InternalError(f"job {self.job.id} has a lane without an address")
-        return resolve(self.base_url, url.reveal())
 
 
 def _defers(wire: Wire) -> bool:

@@ -19,7 +19,7 @@ from .runtime.upload import LaneUpload
 from .wire.address import relative_to
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from .model import JobRecord, Lane, Plan
     from .runtime.artifact import ArtifactFile
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class Workers:
     """Those who bring lanes of one upload to their end. There are never more than `most` at once.
 
-    How many there are below that is for the process's workforce to say, which lends them their places.
+    How many there are below that is for the process's workforce to say, which lends them their places. Once all that is
+    left of every lane is under way, `before_the_end` is awaited beside it.
     """
 
     job: JobRecord
@@ -48,11 +49,13 @@ class Workers:
     persistence: Persistence
     supply: Supply
     file: ArtifactFile
+    before_the_end: Callable[[], Awaitable[None]] | None = None
     _known: Mapping[int, bytes] = field(init=False)
     _meter: Meter = field(init=False)
     _board: Lanes = field(init=False)
     _at_work: int = 0
     _processing_id: str | None = None
+    _is_told: anyio.Event = field(default_factory=anyio.Event)
 
     async def bring(self, lanes: Sequence[Lane], doubted: Sequence[Lane], *, divisible: bool) -> str | None:
         """Bring the `doubted` of all `lanes` to their end. Returns a processing_id where a reply has one.
@@ -81,6 +84,7 @@ class Workers:
         try:
             async with together() as tasks:
                 tasks.start_soon(board.follow)
+                asked = False
                 while not (board.finished and not self._at_work):
                     most = pace.of(upload).lanes(self.most)
                     workforce.limit(upload, limited=pace.of(upload).limit_bytes_s is not None)
@@ -91,11 +95,21 @@ class Workers:
                         workforce.took(upload)
                         self._at_work += 1
                         tasks.start_soon(self._work, lane)
+                    if self.before_the_end is not None and not asked and board.all_under_way:
+                        asked = True
+                        tasks.start_soon(self._near_the_end)
                     with anyio.move_on_after(LOOK_EVERY_S):  # what a limit is worth may change meanwhile
                         await board.changed()
+                if asked:
+                    await self._is_told.wait()
                 tasks.cancel_scope.cancel()
         finally:
             workforce.leave(upload)
+
+    async def _near_the_end(self) -> None:
+        if self.before_the_end is not None:
+            await self.before_the_end()
+        self._is_told.set()
 
     async def _work(self, lane: Lane | None) -> None:
         """Take lane after lane over one connection, until there is none or the place is wanted back."""

@@ -95,6 +95,14 @@ class Lanes:
             return False
         return self._open_stop >= self._supply.stop and (self._supply.ended or self._open_stop == OPEN_END)
 
+    @property
+    def all_under_way(self) -> bool:
+        """Whether there is nothing left to be taken from anybody: the lanes stay as they are, if all goes well."""
+        if self._free or not self._work or not self._supply.ended or self._open_stop < self._supply.stop:
+            return False
+        stop = self._supply.stop
+        return all(work.reserved_stop >= min(self._all[index].stop, stop) for index, work in self._work.items())
+
     async def follow(self) -> None:
         """Open further lanes as the artifact comes to need them, while it grows or because it ended in another run."""
         while self._open_stop < OPEN_END:

@@ -71,7 +71,10 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TusWire:
-    """Lanes as tus uploads. The server `joins` several into one, and `defers` lengths, where it says so.
+    """Lanes as tus uploads.
+
+    Where the server says so it `joins` several into one, also before they are complete (`joins_ahead`), and `defers`
+    lengths.
 
     Without a creation URL there is one upload, made by somebody else, and no other can be made. `request_bytes` is the
     size that the caller wants every append to have; `metadata` goes along with what we say of an upload ourselves.
@@ -83,6 +86,7 @@ class TusWire:
     idempotency_key: str | None = None
     checksum_algorithm: str | None = None
     joins: bool = False
+    joins_ahead: bool = False
     defers: bool = False
     request_bytes: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()

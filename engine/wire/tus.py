@@ -187,6 +187,21 @@ def locate(url: Secret, *, headers: Headers = ()) -> Conversation[Standing]:
     return _standing(response, "a HEAD of the upload")
 
 
+def locate_joined(url: Secret, *, headers: Headers = ()) -> Conversation[Standing | None]:
+    """Where a final upload stands; None while bytes of its parts are missing (no Upload-Offset until they are there).
+
+    Raises:
+        Gone: as `locate`; also when one of its parts is gone.
+        Nonsense: as `locate`.
+    """
+    response = yield Request("HEAD", url, (*_RESUMABLE, ("Cache-Control", "no-cache"), *headers))
+    if response.ok and "upload-offset" not in response.headers and "upload-concat" in response.headers:
+        return None
+    if response.status == 403:  # noqa: PLR2004 - Forbidden
+        raise Gone("the server says that the upload is not there (403)")
+    return _standing(response, "a HEAD of the joined upload")
+
+
 def append(
     url: Secret,
     span: Span,

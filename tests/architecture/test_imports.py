@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"progress", "pipeline", "ending", "proving"},
     {"stages"},
     {"submitting", "uploading", "revising"},
-    {"workers"},
+    {"workers", "joining"},
     {"choosing", "encoding", "intake", "planning"},
     {"preparing", "runtime"},
     {"identity"},

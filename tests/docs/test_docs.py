@@ -126,6 +126,7 @@ FIRST_REQUESTS: dict[str, Callable[[], Conversation[object]]] = {
         CREATION, (Secret(UPLOAD),), filename="f", media_type="m", headers=(("Idempotency-Key", "k"),)
     ),
     "tus.locate": lambda: tus.locate(Secret(UPLOAD)),
+    "tus.locate_joined": lambda: tus.locate_joined(Secret(UPLOAD)),
     "tus.append": lambda: tus.append(
         Secret(UPLOAD), Span(0, 1), 0, declare_bytes=1, checksum=tus.Checksum("sha1", b"digest")
     ),

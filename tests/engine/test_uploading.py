@@ -16,7 +16,7 @@ from engine.errors import KeyRejected
 from engine.events import Uploaded
 from engine.runtime.supply import Growth
 from tests.engine.desk import CONTENT, Desk
-from tests.engine.tus_server import Killed, TusServer, at, first
+from tests.engine.tus_server import JOINING_AHEAD, Killed, TusServer, at, first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +103,82 @@ async def test_killed_again_and_again_it_still_ends(desk: Desk, seed: int) -> No
     await desk.run_until_done(server)
     assert server.received_bytes <= 2 * len(CONTENT)
     assert server.uploads[desk.url()].content == CONTENT
+
+
+async def test_lanes_are_joined_while_their_last_bytes_are_under_way(desk: Desk) -> None:
+    """A server that can is asked before the last append is answered, once, and makes one upload."""
+    server = TusServer(extensions=JOINING_AHEAD)
+    arrived: list[int] = []
+
+    def strike(_: int, kind: str) -> str | None:
+        if kind == "JOIN":
+            arrived.append(server.received_bytes)
+        return None
+
+    server.strike = strike
+    await desk.run(server)
+    assert server.uploads[desk.url()].content == CONTENT
+    assert (server.finals, server.received_bytes) == ([CONTENT], len(CONTENT))
+    assert len(arrived) == 1
+    assert arrived[0] < len(CONTENT)
+    assert desk.warnings() == []
+
+
+@pytest.mark.parametrize("blow", BLOWS)
+async def test_a_join_ahead_that_fails_is_asked_again_in_its_time(desk: Desk, blow: str) -> None:
+    """Nothing is sent again for it."""
+    server = TusServer(extensions=JOINING_AHEAD, strike=first("JOIN", blow))
+    await desk.run(server)
+    assert server.uploads[desk.url()].content == CONTENT
+    assert server.received_bytes == len(CONTENT)
+
+
+@pytest.mark.parametrize("blow", ["cut", "unanswered", "500"])
+@pytest.mark.parametrize("number", range(1, 12))
+async def test_what_breaks_after_the_join_is_made_good(desk: Desk, number: int, blow: str) -> None:
+    """Lanes that go on, are cut otherwise, or are asked where they stand: what is joined in the end is the artifact."""
+    joined: list[int] = []
+
+    def strike(seen: int, kind: str) -> str | None:
+        if kind == "JOIN":
+            joined.append(seen)
+        return blow if joined and seen == joined[0] + number else None
+
+    server = TusServer(extensions=JOINING_AHEAD, strike=strike)
+    await desk.run(server)
+    assert server.uploads[desk.url()].content == CONTENT
+
+
+@pytest.mark.parametrize("lost", [0, 5, LANES - 1])
+async def test_a_lane_that_is_lost_after_the_join_is_joined_anew(desk: Desk, lost: int) -> None:
+    """The first join named a resource that will never be complete."""
+    server = TusServer(extensions=JOINING_AHEAD)
+
+    def strike(_: int, kind: str) -> str | None:
+        if kind == "JOIN" and server.seen.count("JOIN") == 1:
+            del server.uploads[f"/v1/uploads/{lost + 1}"]
+        return None
+
+    server.strike = strike
+    await desk.run(server)
+    assert server.uploads[desk.url()].content == CONTENT
+
+
+@pytest.mark.parametrize("number", range(12))
+async def test_killed_after_the_join_it_goes_on(desk: Desk, number: int) -> None:
+    """The next run asks for the joined upload first: it may be whole. If not, what is joined in the end is."""
+    joined: list[int] = []
+
+    def strike(seen: int, kind: str) -> str | None:
+        if kind == "JOIN":
+            joined.append(seen)
+        return "killed" if joined and seen == joined[0] + number else None
+
+    server = TusServer(extensions=JOINING_AHEAD, strike=strike)
+    assert await desk.run_until_done(server) <= 2
+    assert server.uploads[desk.url()].content == CONTENT
+    assert server.received_bytes <= len(CONTENT) + 400_000
+    assert desk.warnings() == []
 
 
 async def test_a_join_whose_answer_was_lost_is_repeated_under_its_key(desk: Desk) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 JOINING = "creation,concatenation,creation-defer-length,termination"
+JOINING_AHEAD = f"{JOINING},concatenation-unfinished"
 
 
 class Killed(BaseException):
@@ -27,6 +28,13 @@ class Upload:
     partial: bool
     content: bytearray = field(default_factory=bytearray)
     metadata: str = ""
+    lanes: list[Upload] = field(default_factory=list)
+
+    def finish(self) -> None:
+        """Put a final upload together, once all its lanes are complete."""
+        if self.length is None and self.lanes and all(lane.complete for lane in self.lanes):
+            self.content = bytearray().join(lane.content for lane in self.lanes)
+            self.length = len(self.content)
 
     @property
     def complete(self) -> bool:
@@ -96,8 +104,15 @@ class TusServer(httpx.AsyncBaseTransport):
                 return self._join(request)
             case "PATCH":
                 return await self._append(request, at_most)
-        upload = self.uploads.get(request.url.path)
-        return _answer(404) if upload is None else _standing(200, upload)
+        return self._tell(self.uploads.get(request.url.path))
+
+    def _tell(self, upload: Upload | None) -> httpx.Response:
+        if upload is None:
+            return _answer(404)
+        upload.finish()
+        if upload.lanes and not upload.complete:
+            return _answer(200, Upload_Concat="final;")
+        return _standing(200, upload)
 
     def _create(self, request: httpx.Request) -> httpx.Response:
         length = request.headers.get("upload-length")
@@ -110,9 +125,14 @@ class TusServer(httpx.AsyncBaseTransport):
             return _answer(201, Location=self._by_key[key])
         names = [httpx.URL(url).path for url in request.headers["upload-concat"].removeprefix("final;").split()]
         lanes = [self.uploads.get(name) for name in names]
-        whole = [lane for lane in lanes if lane is not None and lane.partial and lane.complete]
+        ahead = "concatenation-unfinished" in self.extensions
+        whole = [lane for lane in lanes if lane is not None and lane.partial and (lane.complete or ahead)]
         if len(whole) < len(lanes):
             return _answer(404 if None in lanes else 400)
+        if ahead:
+            made = Upload(None, partial=False, lanes=whole)
+            made.finish()
+            return self._made(request, made)
         content = bytearray().join(lane.content for lane in whole)
         if self.forgets:
             for name in names:

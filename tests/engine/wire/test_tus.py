@@ -250,6 +250,29 @@ class TestLocate:
             Talk(tus.locate(UPLOAD)).reply(200, upload_offset=offset)
 
 
+class TestLocateJoined:
+    def test_it_is_whole_where_it_has_an_offset(self) -> None:
+        """As any upload."""
+        talk = Talk(tus.locate_joined(UPLOAD))
+        assert talk.request.method == "HEAD"
+        assert talk.reply(200, upload_offset="7", upload_length="7", upload_concat="final;/a /b").result == Standing(7, 7)
+
+    def test_bytes_are_missing_where_it_has_none(self) -> None:
+        """A final upload has no offset before all its parts are complete."""
+        assert Talk(tus.locate_joined(UPLOAD)).reply(200, upload_concat="final;/a /b").result is None
+
+    def test_what_is_no_final_upload_needs_an_offset(self) -> None:
+        """A captive portal's 200 does not say that bytes are missing."""
+        with pytest.raises(Nonsense):
+            Talk(tus.locate_joined(UPLOAD)).reply(200, content_type="text/html")
+
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    def test_it_is_not_there(self, status: int) -> None:
+        """As of any upload; also where one of its parts was lost."""
+        with pytest.raises(Gone):
+            Talk(tus.locate_joined(UPLOAD)).reply(status)
+
+
 class TestAppend:
     def test_the_request(self) -> None:
         """A PATCH names its offset and carries one span and nothing else."""
