@@ -292,11 +292,18 @@ def memory(folder: Path, hours: float) -> dict[str, object]:
 
 
 def resident_bytes(pid: int) -> int:
-    """Of a process and all below it, programs named ffmpeg left out."""
+    """Of a process and all below it, programs named ffmpeg left out.
+
+    A child that is still called as its parent is about to become another program, and has the parent's own memory until
+    then (vfork(2)).
+    """
     total = 0
     try:
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            if "ffmpeg" not in process.name():
+        first = psutil.Process(pid)
+        words = first.cmdline()
+        total = first.memory_info().rss
+        for process in first.children(recursive=True):
+            if "ffmpeg" not in process.name() and process.cmdline() != words:
                 total += process.memory_info().rss
     except psutil.NoSuchProcess:
         return total
