@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Plan: TypeAlias = preprocess.Plan
 
 _PARTIAL: Final = "artifact.partial"
+_LOOKS_KEPT: Final = 64
 
 
 class Listener(Protocol):
@@ -84,6 +85,45 @@ class Wish:
     known: Experience = field(default_factory=Experience)
 
 
+class Looks:
+    """What was found in recordings of late. Looking takes a third of a second, and a job needs it at every stage.
+
+    A recording that was written to, or replaced, is another one: it is known by its place, inode, size and time.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[object, ...], preprocess.MediaInfo] = {}
+
+    async def into(self, source: Path, track: str | None, *, to_prepare: bool = False) -> preprocess.MediaInfo:
+        """What is known about the recording there.
+
+        Raises:
+            PreprocessError: as `preprocess.probe`.
+        """
+        import preprocess
+
+        before = _mark(source, track)
+        found = self._found.get(before) if before is not None else None
+        if found is None:
+            found = await preprocess.probe(source, track=track, to_prepare=to_prepare)
+            if before is not None and _mark(source, track) == before:
+                self._found[before] = found
+                if len(self._found) > _LOOKS_KEPT:
+                    del self._found[next(iter(self._found))]
+        return found
+
+
+def _mark(source: Path, track: str | None) -> tuple[object, ...] | None:
+    try:
+        facts = source.stat()
+    except OSError:
+        return None
+    return source, track, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+_looks: Final = Looks()
+
+
 async def choose(source: Path, wish: Wish) -> Choice | None:
     """Choose how a recording is prepared, before anything is stored about it; None where it goes as it is unseen.
 
@@ -102,7 +142,7 @@ async def choose(source: Path, wish: Wish) -> Choice | None:
     import preprocess
 
     try:
-        info = await preprocess.probe(source, track=wish.track)
+        info = await _looks.into(source, wish.track)
         decision = preprocess.decide(info, cast("preprocess.Wish", wish.recipe), _means(wish))
     except preprocess.PreprocessError as error:
         if wish.recipe == AUTO and isinstance(error, preprocess.Unsupported):
@@ -153,7 +193,7 @@ async def look(job: JobRecord) -> Prospect:
     import preprocess
 
     with _told(job):
-        info = await preprocess.probe(Path(job.source), track=job.track, to_prepare=True)
+        info = await _looks.into(Path(job.source), job.track, to_prepare=True)
         decision = _decide(job, info)
         if job.artifact is not None:
             decision = preprocess.decide(info, cast("preprocess.Wish", job.artifact.recipe))
