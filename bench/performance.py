@@ -26,6 +26,8 @@ turns in one run, and medians are reported: machines are noisy, ratios within a 
 the files in `bench/results/` by `python -m bench.performance`; a test holds it to them.
 """
 
+_MEMORY_MIB: Final = 200
+
 Found = dict[str, Any]  # what a bench left, as JSON
 Table = list[list[str]]
 
@@ -240,6 +242,17 @@ def _manifest_plot(found: Found) -> str:
     return bars("Commands beside old jobs", _grouped(rows))
 
 
+def _memory(found: Found) -> Table:
+    head = ["hours of sound", "seconds", "artifact, MB", "most memory, MiB", "allowed, MiB"]
+    figures = [f"{found['hours']:g}", f"{found['seconds']:.0f}", f"{found['artifact_bytes'] / 1e6:.0f}"]
+    return [head, [*figures, str(found["peak_mib"]), str(_MEMORY_MIB)]]
+
+
+def _memory_plot(found: Found) -> str:
+    of_ours = Bar("speechstream", found["peak_mib"], f"{found['peak_mib']} MiB", ours=True)
+    return bars("Memory for a day of sound", [of_ours, Bar("allowed", _MEMORY_MIB, f"{_MEMORY_MIB} MiB")])
+
+
 CHAPTERS: Final = (
     Chapter(
         "links",
@@ -287,6 +300,13 @@ CHAPTERS: Final = (
         "resumes, and checks the length: as many samples come out.",
         _seconds,
         _seconds_plot("Seconds to prepare two hours of video", ("standard, bare ffmpeg", "copy, bare ffmpeg")),
+    ),
+    Chapter(
+        "preparing-memory",
+        "Preparing a day",
+        "The most memory that all our processes together had in memory, those of ffmpeg left out.",
+        _memory,
+        _memory_plot,
     ),
     Chapter(
         "preparing-together",

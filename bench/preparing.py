@@ -95,7 +95,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def prepared(recording: Path, recipe: str, output: Path) -> None:
     """Prepare with our command."""
-    words = [COMMAND, "prepare", recording, "--recipe", recipe, "-o", output, "--progress", "none"]
+    words: list[str | Path] = [COMMAND, "prepare", recording, "--recipe", recipe, "-o", output, "--progress", "none"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=AS_INSTALLED)
 
 
@@ -239,8 +239,8 @@ def together(folder: Path, minutes: float, rounds: int) -> dict[str, object]:
         def upload(path: Path, recipe: str) -> None:
             with tempfile.TemporaryDirectory(dir=folder) as state:
                 given = environment(Path(state), f"http://127.0.0.1:{proxy.port}/v1")
-                given_words = [COMMAND, "upload", path, "--recipe", recipe, "--new", "--progress", "none"]
-                subprocess.run(given_words, check=True, env=given, stdout=subprocess.DEVNULL)
+                words: list[str | Path] = [COMMAND, "upload", path, "--recipe", recipe, "--new", "--progress", "none"]
+                subprocess.run(words, check=True, env=given, stdout=subprocess.DEVNULL)
 
         found = in_turn(
             rounds,
@@ -275,7 +275,7 @@ def memory(folder: Path, hours: float) -> dict[str, object]:
             file.write(sound)
         file.write(sound[: content % len(sound)])
     output = folder / "day.ogg"
-    command = [COMMAND, "prepare", path, "--recipe", "standard", "-o", output, "--progress", "none"]
+    command: list[str | Path] = [COMMAND, "prepare", path, "--recipe", "standard", "-o", output, "--progress", "none"]
     began_s, peak = time.monotonic(), 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
