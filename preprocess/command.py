@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from .recipes import Recipe
 
 _INPUT = "file:the recording"  # stands for a name whose bytes may be no text, which the graph could not hash
-# Sound goes in pieces of a second (at 16 kHz) from ffmpeg's filters to its output, the last one as short as it is. A
-# codec's own of 20 ms are the same samples, and cost a fifth of all that decoding does [measured with 9.0].
-_IN_SECONDS = "asetnsamples=n=16000:p=0"
 _PROGRESS_PERIOD_S = 0.25  # often enough for a smooth bar, rare enough to cost nothing
 
 # Packets that may wait between ffmpeg's thread that reads and the one that writes. With its own number, 8, a copy wakes
@@ -46,8 +43,8 @@ def decode_command(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, *, progress_
     """
     # Without the last, every decoded frame is a write of its own: 50 a second of sound, read one by one by us.
     layout = {"f": "s16le", "c:a": "pcm_s16le", "ac": recipe.options["ac"], "flush_packets": "0"}
-    filters = _filters(info, recipe)["af"]
-    return _reading(info, recipe, ffmpeg, layout | {"af": f"{filters},{_IN_SECONDS}"}, progress_fd)
+    options = layout | _filters(info, recipe)
+    return _reading(info, recipe, ffmpeg, options, progress_fd)
 
 
 def _reading(info: MediaInfo, recipe: Recipe, ffmpeg: Ffmpeg, options: dict[str, str], progress_fd: int) -> list[str]:
