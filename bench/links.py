@@ -143,7 +143,7 @@ def command_of(options: argparse.Namespace, profile: str) -> str:
     ours = [f"--options={shlex.quote(options.options)}"] if options.options else []
     lab = ["--lab COMMAND"] if options.lab else []
     seeds = [str(seed) for seed in options.seeds]
-    return " ".join(["python -m bench.links", *lab, "--profile", profile, *size, "--seeds", *seeds, *ours])
+    return " ".join(["python -m bench.links", *lab, "--profile", shlex.quote(profile), *size, "--seeds", *seeds, *ours])
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -306,7 +306,6 @@ class Client:
         address = delivery_address(url)
         if upload_url is not None:
             address = given(upload_url)
-        self._connect_ahead(url)
         await self._authorize_delivery(url, headers)
         manner = replace(self._wishes.manner, metadata=metadata, upload_url=Secret(upload_url) if upload_url else None)
         job = await self._open(file, JobKind.DELIVERY, address, AS_IS)

@@ -67,6 +67,7 @@ class Joining:
         lanes = self.crew.manifest.lanes(self._job)
         if any(lane.url is None for lane in lanes):
             return
+        log.info("job %s: joining %d lanes ahead of their end", self.job_id, len(lanes))
         with contextlib.suppress(Fault):
             joined = await self.crew.exchanger.converse(self.wire.join(self._absolute(lanes), self._job.join_count))
             self._keep(joined.url)
