@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from typing import Final
 
 import click
 
-_GARBAGE_AFTER: Final = 50_000  # objects; loading makes many that stay, which 700 would have looked through 70 times
+from . import garbage
+
 _INTERRUPTED: Final = 130  # ExitCode.INTERRUPTED, where nothing is imported yet
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "transcribe": ("transcribe", "Upload recordings and print their transcripts."),
@@ -97,7 +97,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: runs the command and answers with an exit code of `engine.errors.ExitCode`."""
-    gc.set_threshold(_GARBAGE_AFTER)
+    garbage.loading()
     try:
         from .session import exit_code_of, let_go_of_stderr, require_stderr
         from .signals import outlive_signals, survive_signals
@@ -113,7 +113,7 @@ def main() -> None:
     finally:
         outlive_signals()
         let_go_of_stderr()
-        gc.freeze()  # the interpreter ends with two collections of all there is: a tenth of a second for nothing
+        garbage.ending()
 
 
 __all__ = ["cli", "main"]

@@ -6,6 +6,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from . import garbage
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import Awaitable, Callable, Iterator
@@ -46,6 +48,7 @@ def run_until_signalled(work: Callable[[], Awaitable[T]]) -> T:
 
     import anyio
 
+    garbage.working()
     interruption = _Interruption()
 
     async def watched() -> T:

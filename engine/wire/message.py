@@ -74,14 +74,13 @@ class Response:
         Raises:
             Nonsense: it is something else, such as a captive portal's page.
         """
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            if self.is_page:
-                message = f"the reply ({self.status}) is a page for people, not the service's"
-                raise Intercepted(message, sent_all=self.sent_all) from error
+        value = _parsed(self.body)
+        if value is None and self.is_page:
+            message = f"the reply ({self.status}) is a page for people, not the service's"
+            raise Intercepted(message, sent_all=self.sent_all)
+        if value is None:
             message = f"the reply ({self.status}) is not JSON: {excerpt(self.body)}"
-            raise Nonsense(message, sent_all=self.sent_all) from error
+            raise Nonsense(message, sent_all=self.sent_all)
         if not isinstance(value, dict):
             message = f"the reply ({self.status}) is not a JSON object: {excerpt(self.body)}"
             raise Nonsense(message, sent_all=self.sent_all)
@@ -101,3 +100,11 @@ def excerpt(body: bytes, limit: int = 120) -> str:
     text = " ".join(body[: limit * 2].decode("utf-8", "replace").split())
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return f"“{printable[:limit]}{'…' if len(printable) > limit else ''}”" if printable else "an empty body"
+
+
+def _parsed(body: bytes) -> object:
+    """What the JSON says; None also where it is none. The parser's own error would keep all of a long body alive."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
