@@ -258,8 +258,8 @@ CHAPTERS: Final = (
         "links",
         "Bad links",
         "The share of a link's capacity that the payload took while the link was up; 1 is a full pipe. Who was\n"
-        "stopped after the time a run may take shows what had arrived by then. The profile with two outages and a NAT is\n"
-        "the train's with a schedule instead of chance: down for 6 s at 9, connections forgotten at 22, down for 4 s at 31.",
+        "stopped after the time a run may take shows what had arrived by then. The profile with two outages is the\n"
+        "train's by a schedule: down for 6 s at 9, every connection forgotten by a NAT at 22, down for 4 s at 31.",
         _links,
         _links_plot,
     ),
