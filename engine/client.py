@@ -12,7 +12,7 @@ import anyio
 from . import bounds, config, ending, pipeline
 from .audience import Audience
 from .core import control
-from .core.job import FINAL
+from .core.job import FINAL, UNSUBMITTED
 from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
@@ -453,7 +453,7 @@ class Client:
     async def _run(self, job: JobRecord, goal: JobState, wishes: Wishes | None = None) -> JobRecord:
         if self._limit_bytes_s not in {None, job.limit_bytes_s}:
             job = self._manifest.note(job.id, limit_bytes_s=self._limit_bytes_s)
-        if job.state not in FINAL:
+        if job.state in UNSUBMITTED:
             self._connect_ahead(job.endpoint)
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
         if done.state is JobState.FAILED:

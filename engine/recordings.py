@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from .core.job import UNSUBMITTED
 from .core.proof import Verdict
 from .errors import ConfigError, UserError
 from .events import Warned
@@ -116,7 +117,7 @@ class Recordings:
         old = crew.manifest.unsubmitted(new)
         if old is None or grows(old) or not _same(old, new):
             return None
-        from .revising import UNSUBMITTED, prepare_anew, require_not_shorter
+        from .revising import prepare_anew, require_not_shorter
 
         require_not_shorter(old, new.identity)
         if old.artifact is not None and old.artifact.is_source:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .model import JobRecord, Lane, SourceIdentity
     from .runtime.crew import Crew
 
-UNSUBMITTED: Final = frozenset({JobState.NEW, JobState.PREPARING, JobState.UPLOADING})
 _FAREWELL_S: Final = 5.0  # what is left on the server expires anyway
 
 

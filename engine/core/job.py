@@ -40,6 +40,7 @@ MOVES: Final[dict[JobState, frozenset[JobState]]] = {
 }
 
 FINAL: Final = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED})
+UNSUBMITTED: Final = frozenset({_S.NEW, _S.PREPARING, _S.UPLOADING})
 
 
 class Stage(Enum):

@@ -181,10 +181,7 @@ def locate(url: Secret, *, headers: Headers = ()) -> Conversation[Standing]:
         Gone: 404 or 410, and 403, which the protocol allows a server to say instead.
         Nonsense: a 2xx without a valid Upload-Offset.
     """
-    response = yield Request("HEAD", url, (*_RESUMABLE, ("Cache-Control", "no-cache"), *headers))
-    if response.status == 403:  # noqa: PLR2004 - Forbidden
-        raise Gone("the server says that the upload is not there (403)")
-    return _standing(response, "a HEAD of the upload")
+    return _standing((yield from _found(url, headers)), "a HEAD of the upload")
 
 
 def locate_joined(url: Secret, *, headers: Headers = ()) -> Conversation[Standing | None]:
@@ -194,12 +191,17 @@ def locate_joined(url: Secret, *, headers: Headers = ()) -> Conversation[Standin
         Gone: as `locate`; also when one of its parts is gone.
         Nonsense: as `locate`.
     """
-    response = yield Request("HEAD", url, (*_RESUMABLE, ("Cache-Control", "no-cache"), *headers))
+    response = yield from _found(url, headers)
     if response.ok and "upload-offset" not in response.headers and "upload-concat" in response.headers:
         return None
+    return _standing(response, "a HEAD of the joined upload")
+
+
+def _found(url: Secret, headers: Headers) -> Conversation[Response]:
+    response = yield Request("HEAD", url, (*_RESUMABLE, ("Cache-Control", "no-cache"), *headers))
     if response.status == 403:  # noqa: PLR2004 - Forbidden
         raise Gone("the server says that the upload is not there (403)")
-    return _standing(response, "a HEAD of the joined upload")
+    return response
 
 
 def append(
