@@ -30,6 +30,7 @@ FIRST_SETUP_S: Final = 0.3  # what a new lane costs before it sends, until that 
 REQUEST_SETUPS: Final = 4.0  # of a request's time; its own round trip is about a quarter of that
 SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many times as long as a new lane costs
 LEAST_MEASURED_S: Final = 0.5
+LEAST_COMMON_S: Final = 0.1  # what many have moved together is soon known well enough to take more at once
 LEAST_REQUEST_S: Final = 2.0
 AMPLE_REQUEST_S: Final = 8.0  # with 150 ms of round trip, the pause between two requests costs 2 %
 FULL_LANE_S: Final = 2.0  # neighbours are taken as one until they keep a worker busy for so long
@@ -226,7 +227,7 @@ class Lanes:
     def _common_rate(self) -> float:
         """Bytes a second that one worker has moved on average; 0 while too little is known."""
         lasted_s = 0.0 if self._began_s is None else self._clock.monotonic() - self._began_s
-        return self._arrived_bytes / lasted_s / (len(self._work) + 1) if lasted_s >= LEAST_MEASURED_S else 0.0
+        return self._arrived_bytes / lasted_s / (len(self._work) + 1) if lasted_s >= LEAST_COMMON_S else 0.0
 
     def _cut_off(self) -> Lane | None:
         """The second half of what is left of the lane that would take longest, as a lane of its own."""

@@ -23,7 +23,8 @@ import httpcore
 from .ahead import is_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from .ahead import Ahead
 
@@ -34,6 +35,30 @@ Sessions: TypeAlias = dict[str | None, ssl.SSLSession]
 _NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
 _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _GONE: Final = (OSError, anyio.ClosedResourceError)
+
+
+class _As:
+    """The errors of the system in httpcore's words. Entered for every piece of a body: a generator costs twice this."""
+
+    __slots__ = ("_broken", "_late")
+
+    def __init__(self, late: type[Exception], broken: type[Exception]) -> None:
+        self._late = late
+        self._broken = broken
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, TimeoutError):
+            raise (self._broken if error.errno else self._late)(str(error)) from error
+        if isinstance(error, _GONE):
+            raise self._broken(str(error)) from error
+
+
+_READING: Final = _As(httpcore.ReadTimeout, httpcore.ReadError)
+_WRITING: Final = _As(httpcore.WriteTimeout, httpcore.WriteError)
+_CONNECTING: Final = _As(httpcore.ConnectTimeout, httpcore.ConnectError)
 
 
 class Sockets(httpcore.AsyncNetworkBackend):
@@ -57,7 +82,7 @@ class Sockets(httpcore.AsyncNetworkBackend):
             httpcore.ConnectError: none did, or there is no such host.
             httpcore.ConnectTimeout: none did in time.
         """
-        with _as(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+        with _CONNECTING, anyio.fail_after(timeout):
             if self._ahead is not None and (spare := await self._ahead.take(host, port)) is not None:
                 return Connection(spare, self._sessions)
             options = [*_OPTIONS, *(socket_options or ())]
@@ -89,7 +114,7 @@ class Connection(httpcore.AsyncNetworkStream):
             httpcore.ReadError: the connection broke.
             httpcore.ReadTimeout: nothing came in time.
         """
-        with _as(httpcore.ReadTimeout, httpcore.ReadError), anyio.fail_after(timeout):
+        with _READING, anyio.fail_after(timeout):
             while True:
                 try:
                     received = self._speaker.recv(max_bytes)
@@ -108,7 +133,7 @@ class Connection(httpcore.AsyncNetworkStream):
             httpcore.WriteError: the connection broke.
             httpcore.WriteTimeout: it did not in time.
         """
-        with _as(httpcore.WriteTimeout, httpcore.WriteError):
+        with _WRITING:
             left = self._beyond_what_is_taken(memoryview(buffer))
             if left:
                 with anyio.fail_after(timeout):
@@ -138,7 +163,7 @@ class Connection(httpcore.AsyncNetworkStream):
             httpcore.ConnectTimeout: it took too long.
         """
         try:
-            with _as(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+            with _CONNECTING, anyio.fail_after(timeout):
                 secured = ssl_context.wrap_socket(
                     self._raw.dup(),
                     server_hostname=server_hostname,
@@ -191,17 +216,6 @@ class Connection(httpcore.AsyncNetworkStream):
                 await anyio.wait_readable(self._raw)
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._raw)
-
-
-@contextlib.contextmanager
-def _as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
-    """The errors of the system in httpcore's words."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise (broken if error.errno else late)(str(error)) from error
-    except _GONE as error:
-        raise broken(str(error)) from error
 
 
 async def connected(host: str, port: int) -> socket.socket:
