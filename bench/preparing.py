@@ -228,13 +228,13 @@ def differing(one: list[str], other: list[str]) -> int:
 def together(folder: Path, minutes: float, rounds: int) -> dict[str, object]:
     """Preparing and uploading at once over 2 Mbit/s, beside each alone."""
     from tests.faults.command import environment
-    from tests.faults.plan import Fault, Plan
+    from tests.faults.plan import Plan
     from tests.faults.proxy import FaultProxy
     from tests.faults.service import Service
 
     recording, artifact = speech(folder / "speech.wav", 60 * minutes), folder / "artifact.ogg"
     with Service(folder / "service") as service, FaultProxy("127.0.0.1", service.port) as proxy:
-        proxy.plan = Plan(otherwise=Fault(rate_bytes_per_s=LINK_BYTES_S))
+        proxy.plan = Plan(common_rate_bytes_per_s=LINK_BYTES_S)
 
         def upload(path: Path, recipe: str) -> None:
             with tempfile.TemporaryDirectory(dir=folder) as state:
