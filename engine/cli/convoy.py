@@ -4,11 +4,14 @@ Each passes three gates. `_BEGUN` recordings are being prepared and sent; a free
 nothing is begun that cannot be gone on with. What has been sent waits in a short line for one of the few submissions
 that the service takes a minute: long enough that no turn is idle, short enough that no thousand uploads lie there
 unfinished. And what is submitted, where its transcript is wanted, is waited for by the side.
+
+Results are shown as they come, or in an order that was given: then one that comes early is kept until all before it
+have been shown, or have failed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -23,7 +26,7 @@ from ..runtime.together import together
 from .session import tell_error, tell_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from ..client import Client
@@ -69,7 +72,7 @@ class Convoy(Generic[T]):
 
     `failed`, where it is given, is asked of each failure whether it was dealt with: then it is neither told nor
     counted, and does not end the convoy. `skips` is asked of what the service has already whether that is all that is
-    wanted.
+    wanted. `order`, where it is given, has every path that `take` will come to, once.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Convoy(Generic[T]):
         show: Callable[[T], None],
         failed: Callable[[Path, SpeechStreamError], bool] | None = None,
         skips: Callable[[Path], bool] | None = None,
+        order: Iterable[Path] = (),
     ) -> None:
         self.tally = Tally()
         self.total: int | None = None
@@ -87,6 +91,8 @@ class Convoy(Generic[T]):
         self._show = show
         self._failed = failed
         self._skips = skips
+        self._order = deque(order)
+        self._early: dict[Path, list[T]] = {}
         self._begun = anyio.Semaphore(_BEGUN)
         self._in_line = anyio.Semaphore(_IN_LINE)
         self._awaited = anyio.Semaphore(_AWAITED)
@@ -99,7 +105,7 @@ class Convoy(Generic[T]):
         """
         async with together() as tasks:
             async for found in recordings:
-                receipt = self._client.taken(found.path, found.facts)
+                receipt = self._client.taken(found.path, found.facts) if found.facts is not None else None
                 if receipt is None:
                     await self._begun.acquire()
                     tasks.start_soon(self._through, found.path)
@@ -124,7 +130,9 @@ class Convoy(Generic[T]):
                 receipt = await self._client.submit(job_id)
             finally:
                 self._in_line.release()
-        if receipt is not None:
+        if receipt is None:
+            self._came(path, [])
+        else:
             await self._awaited.acquire()
             await self._onward(path, receipt)
 
@@ -136,7 +144,20 @@ class Convoy(Generic[T]):
                 found.append(await self._finish(self._client, receipt))
             finally:
                 self._awaited.release()
-        for result in found:
+        self._came(path, found)
+
+    def _came(self, path: Path, results: list[T]) -> None:
+        """This is what came of a recording, nothing where it failed."""
+        if not self._order:
+            self._print(path, results)
+            return
+        self._early[path] = results
+        while self._order and self._order[0] in self._early:
+            due = self._order.popleft()
+            self._print(due, self._early.pop(due))
+
+    def _print(self, path: Path, results: list[T]) -> None:
+        for result in results:
             try:
                 self._show(result)
             except SpeechStreamError as error:

@@ -1,4 +1,4 @@
-"""What `upload` and `transcribe` understand of folders: which files they take, and what is said at the end."""
+"""What `upload` and `transcribe` do with many recordings: which they take, and what is said at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from ..core.selection import Passed, Selection
 from ..errors import OutputError, RecordingError, UserError
-from ..runtime.folder import Folder, Found, unreadable
+from ..runtime.folder import Folder, Found
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -89,15 +89,16 @@ class Places:
 
 
 class Listing:
-    """Lists recordings as they are asked for, and knows afterwards what was not taken."""
+    """Lists recordings as they are asked for, and knows afterwards what was not taken.
+
+    What was named itself is listed whatever it is, and be it nothing: who opens it says so.
+    """
 
     def __init__(self, places: list[Folder | Path]) -> None:
         self._places = places
-        self.missing: list[tuple[Path, RecordingError]] = []
 
     async def found(self) -> AsyncGenerator[Found]:
         """The recordings, one after the other."""
-        self.missing.clear()
         files = self._files()
         while some := await _listed(files):
             for found in some:
@@ -133,9 +134,10 @@ class Listing:
                 yield from place.recordings()
                 continue
             try:
-                yield Found(place, place.stat())
-            except OSError as error:
-                self.missing.append((place, unreadable(place, error)))
+                facts = place.stat()
+            except OSError:
+                facts = None
+            yield Found(place, facts)
 
 
 async def _listed(files: Iterator[Found]) -> list[Found]:
@@ -151,9 +153,10 @@ def each_of(
     finish: Callable[[Client, Receipt], Awaitable[T]],
     show: Callable[[T], None],
 ) -> None:
-    """For every recording in the `places`: bring it to the service, `finish` it, and `show` the result as it comes.
+    """For every recording in the `places`: bring it to the service, `finish` it, and `show` the result.
 
-    A recording that fails does not stop the others.
+    Those of a folder are shown as they come, files in the order in which they were named. A recording that fails does
+    not stop the others.
 
     Raises:
         UserError: there is no recording.
@@ -167,7 +170,7 @@ def each_of(
     held: list[tuple[Convoy[T], Listing]] = []
 
     async def work(client: Client) -> None:
-        convoy = Convoy(client, finish, show)
+        convoy = Convoy(client, finish, show, order=() if places.has_folders else places.given)
         listing = places.listing(but=client.settings.state_dir)
         held.append((convoy, listing))
         await _travel(convoy, listing)
@@ -197,8 +200,6 @@ async def _travel(convoy: Convoy[T], listing: Listing) -> None:
         tasks.start_soon(count)
         await convoy.take(found)
         tasks.cancel_scope.cancel()
-    for path, error in listing.missing:
-        convoy.fail(path, error)
     for error in listing.unreadable:
         convoy.tally.add("", error)
 

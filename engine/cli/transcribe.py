@@ -48,8 +48,9 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
 ) -> None:
     """Upload each FILE, wait for its transcript, and print it. With - for FILE, standard input is the recording.
 
-    Of a DIR, all recordings in it and below are taken, several at once, and transcripts printed as they come; with -o
-    each is written to the same place below that folder, under the recording's whole name.
+    Several are worked on at once, and printed in their order. Of a DIR, all recordings in it and below are taken, and
+    transcripts printed as they come; with -o each is written to the same place below that folder, under the recording's
+    whole name.
 
     May be repeated after any interruption: a recording makes one job, and a transcript already had is printed again.
     """
@@ -58,6 +59,7 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
 
     manner = Growing(follow, idle_s, name)
     manner.require_one(files)
+    files = tuple(dict.fromkeys(files))  # a file named twice is one recording
     in_json = options.json or form == "json"
     suffix = ".json" if in_json else ".txt"
     places = Places(files, include, exclude)
@@ -83,7 +85,7 @@ def transcribe(  # noqa: PLR0913 - click's: one argument an option
     async def wait(client: Client, receipt: Receipt) -> Transcript:
         return await client.wait(receipt.job_id)
 
-    if places.has_folders:
+    if len(files) > 1 or places.has_folders:
         each_of(options, places, wait, show)
         return
     each(options, files, manner.upload, wait, show)

@@ -32,10 +32,10 @@ def upload(  # noqa: PLR0913 - click's: one argument an option
     idle_s: float,
     name: str | None,
 ) -> None:
-    """Upload each FILE and print its processing_id, one a line.
+    """Upload each FILE and print its processing_id, one a line, in the order of the FILEs.
 
-    Of a DIR, all recordings in it and below are uploaded, several at once; each processing_id is printed with its file
-    as it comes. Hidden files, empty ones, and what is no recording by its name are passed over.
+    Several are worked on at once. Of a DIR, all recordings in it and below are uploaded; each processing_id is printed
+    with its file as it comes. Hidden files, empty ones, and what is no recording by its name are passed over.
 
     `speechstream wait` gets the transcript later. With - for FILE, standard input is uploaded while it comes; what
     has come is kept, and sent by `speechstream resume` after an interruption.
@@ -46,6 +46,7 @@ def upload(  # noqa: PLR0913 - click's: one argument an option
 
     manner = Growing(follow, idle_s, name)
     manner.require_one(files)
+    files = tuple(dict.fromkeys(files))  # a file named twice is one recording
     places = Places(files, include, exclude)
     places.require_folders()
 
@@ -55,7 +56,7 @@ def upload(  # noqa: PLR0913 - click's: one argument an option
         else:
             click.echo(receipt.processing_id + (f"  {printable(receipt.source)}" if places.has_folders else ""))
 
-    if places.has_folders:
+    if len(files) > 1 or places.has_folders:
         each_of(options, places, as_it_is, show)
         return
     each(options, files, manner.upload, as_it_is, show)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that looks like a recording, and what its directory entry tells."""
+    """A file that looks like a recording, or was named as one, and what its directory entry tells, if there is one."""
 
     path: Path
-    facts: os.stat_result
+    facts: os.stat_result | None
 
 
 @dataclass(slots=True)

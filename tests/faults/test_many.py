@@ -92,6 +92,44 @@ def test_what_fails_is_said_last_and_stops_nothing(tmp_path: Path) -> None:
     assert sorted(failure["about"].rpartition("/")[2] for failure in summary["failures"]) == ["a.mp3", "b.mp3"]
 
 
+def test_several_files_are_worked_on_at_once_and_told_in_their_order(tmp_path: Path) -> None:
+    """As a shell writes out `*.wav`: the first is the largest, one is missing, and a folder was not meant at all."""
+    state, names = tmp_path / "state", ("c.wav", "b.wav", "gone.wav", "a.wav")
+    for number, size_bytes in enumerate((9_000_000, 60_000, 50_000)):
+        (tmp_path / [name for name in names if name != "gone.wav"][number]).write_bytes(
+            random.Random(number).randbytes(size_bytes)
+        )
+    with Service(tmp_path / "service") as service:
+        given = environment(state, f"http://127.0.0.1:{service.port}/v1")
+        words = ("upload", *(str(tmp_path / name) for name in names), "--recipe", "as-is")
+        with Command((*words, "--json", "--progress", "json"), given) as command:
+            code, printed = command.finish(_PATIENCE_S)
+        told = [json.loads(line) for line in printed.splitlines()]
+        error, summary = (json.loads(line) for line in command.complaints[-2:])
+        with Command((*words, str(tmp_path / "b.wav"), "--limit-rate", "1GB/s"), given) as command:
+            again, ids = command.finish(_PATIENCE_S)
+        assert len(service.jobs()) == 3
+    assert (code, again) == (1, 1)
+    assert [receipt["source"].rpartition("/")[2] for receipt in told] == ["c.wav", "b.wav", "a.wav"]
+    assert (error["error"], error["reason"], error["about"]) == ("RecordingError", "NotFound", words[3])
+    assert summary["summary"] == {"done": 3, "failed": 1, "total": 4}
+    assert ids.split() == [receipt["processing_id"] for receipt in told]
+
+
+def test_a_recording_that_is_named_twice_makes_one_job(tmp_path: Path) -> None:
+    """By itself, with its folder, and through a link: two ways to it at once are one recording all the same."""
+    folder = tmp_path / "recordings"
+    fill(folder, 2, 3_000_000)
+    (tmp_path / "link.wav").symlink_to(folder / "day-0" / "take-000.wav")
+    with Service(tmp_path / "service") as service:
+        given = environment(tmp_path / "state", f"http://127.0.0.1:{service.port}/v1")
+        places = (folder / "day-0" / "take-000.wav", folder, tmp_path / "link.wav", folder / "day-0")
+        with Command(("upload", *map(str, places), "--recipe", "as-is", "--json"), given) as command:
+            code, printed = command.finish(_PATIENCE_S)
+        ids = {json.loads(line)["processing_id"] for line in printed.splitlines()}
+        assert (code, len(service.jobs()), ids) == (0, 2, set(service.jobs()))
+
+
 def test_a_watch_takes_what_comes_until_it_is_interrupted(tmp_path: Path) -> None:
     """What is there, and what is dropped there; a second run takes only what it has not; the end is 130."""
     folder, state = tmp_path / "recorder", tmp_path / "state"

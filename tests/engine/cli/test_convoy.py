@@ -18,7 +18,7 @@ from engine.runtime.together import together
 from engine.runtime.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from engine.events import Event
     from engine.runtime.manifest import Manifest
@@ -115,7 +115,9 @@ async def listed(names: Iterable[str]) -> AsyncIterator[Found]:
         yield Found(Path(name), ENTRY)
 
 
-async def taken_by(service: Service, names: Iterable[str]) -> tuple[Convoy[Receipt], list[Receipt]]:
+async def taken_by(
+    service: Service, names: Sequence[str], *, in_order: bool = False
+) -> tuple[Convoy[Receipt], list[Receipt]]:
     """Take recordings through, as fast as time allows."""
     shown: list[Receipt] = []
     client: Any = service
@@ -124,7 +126,7 @@ async def taken_by(service: Service, names: Iterable[str]) -> tuple[Convoy[Recei
         del client
         return receipt
 
-    convoy = Convoy(client, as_it_is, shown.append)
+    convoy = Convoy(client, as_it_is, shown.append, order=map(Path, names) if in_order else ())
     async with together() as tasks:
         tasks.start_soon(service.clock.pass_)
         try:
@@ -168,6 +170,38 @@ async def test_while_one_is_slow_the_others_go_on(manifest: Manifest) -> None:
     _, shown = await taken_by(service, ["long.wav", "a.wav", "b.wav", "c.wav", "d.wav", "e.wav"])
     assert [receipt.job_id for receipt in shown][-1] == "long.wav"
     assert max(at for name, at in service.submitted_s.items() if name != "long.wav") < 1010.0
+
+
+async def test_in_an_order_each_is_shown_once_those_before_it_were(manifest: Manifest) -> None:
+    """What comes early is kept: the processing_ids of `upload *.wav` stand in the order of the files."""
+    service = Service(manifest, slow={"a.wav": 300.0, "c.wav": 30.0}, faults={"c.wav": RecordingError("no sound")})
+    convoy, shown = await taken_by(service, ["a.wav", "b.wav", "c.wav", "d.wav"], in_order=True)
+    assert service.submitted_s["b.wav"] < service.submitted_s["a.wav"], "they are worked on at once all the same"
+    assert [receipt.job_id for receipt in shown] == ["a.wav", "b.wav", "d.wav"]
+    assert (convoy.tally.done, convoy.tally.failed) == (3, 1)
+
+
+async def test_in_an_order_the_first_is_shown_while_others_are_under_way(manifest: Manifest) -> None:
+    """Nobody waits for the last recording to see what became of the first."""
+    service = Service(manifest, slow={"b.wav": 3600.0}, taken_before=frozenset({"c.wav"}))
+    seen_s: dict[str, float] = {}
+    client: Any = service
+
+    async def at(_: object, receipt: Receipt) -> Receipt:
+        return receipt
+
+    def show(receipt: Receipt) -> None:
+        seen_s[receipt.job_id] = service.clock.now_s
+
+    names = ["a.wav", "b.wav", "c.wav"]
+    convoy = Convoy(client, at, show, order=map(Path, names))
+    async with together() as tasks:
+        tasks.start_soon(service.clock.pass_)
+        await convoy.take(listed(names))
+        tasks.cancel_scope.cancel()
+    assert list(seen_s) == names
+    assert seen_s["a.wav"] < 1010.0
+    assert seen_s["c.wav"] == seen_s["b.wav"] > 4600.0
 
 
 async def test_one_that_fails_stops_no_other(manifest: Manifest) -> None:
