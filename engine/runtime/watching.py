@@ -99,7 +99,8 @@ class Watch:
     def _settled(self, settling: Settling) -> list[tuple[str, Entry]]:
         """What has settled, and is nobody's to write. Blocks on the disk; runs in a thread of its own."""
         now_s = self.clock.monotonic()
-        seen = ((str(found.path), _entry(found.facts)) for found in self.folder.recordings())
+        listed = self.folder.recordings()
+        seen = ((str(found.path), _entry(found.facts)) for found in listed if found.facts is not None)
         settled = settling.look(seen, now_s)
         written = being_written([path for path, _ in settled]) if settled else frozenset()
         for path, entry in settled:
