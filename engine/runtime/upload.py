@@ -72,6 +72,7 @@ class LaneUpload:
     workforce: Workforce
     size: RequestSize
     _tried: bool = False  # whether the server looks at checksums
+    _held_back: LaneState | None = None  # acknowledged: the next offer, which follows at once, commits it too
     _uncommitted_bytes: int = 0  # sent since the last commit, which carries the cost along
 
     @property
@@ -99,6 +100,8 @@ class LaneUpload:
         try:
             return await self._to_its_end(state, submission_follows=submission_follows)
         finally:
+            if self._held_back is not None:
+                self._commit(self._held_back)
             if self._uncommitted_bytes:
                 self.manifest.add_to_tally(self.job.id, self._cost())
 
@@ -159,7 +162,6 @@ class LaneUpload:
                 state = policy.located(state, standing)
                 self._commit(state)
                 self._refill(before, state)
-                self.meter.acked(state.lane.index, state.lane.acked_bytes)
                 return state, None
             case Append():
                 return await self._append(state, step)
@@ -179,10 +181,11 @@ class LaneUpload:
             return policy.appended(state, step, standing), standing.processing_id
         self.file.check()
         before, state = state, policy.appended(state, step, standing, checked=checksum is not None)
-        self._commit(state)
+        self._held_back = state
         self.size.took(state.lane.acked_bytes - step.offset_bytes, seconds)
+        if not self._appends_at_once(state):
+            self._commit(state)
         self._refill(before, state)
-        self.meter.acked(state.lane.index, state.lane.acked_bytes)
         self.lanes.arrived(state.lane.index, state.lane.acked_bytes)
         if state.doubt is not Doubt.NONE:
             fault = Busy("the server called an append a success and took nothing of it")
@@ -307,6 +310,8 @@ class LaneUpload:
             lane = replace(lane, url=Secret(relative_to(self.base_url, lane.url.reveal())))
         cost = self._cost()
         self.manifest.save_lane(self.job.id, lane, self.hasher.taken(), cost if cost != Tally() else None)
+        self._held_back = None
+        self.meter.acked(lane.index, lane.acked_bytes)
 
     def _cost(self) -> Tally:
         """What sending cost since this was last asked."""
