@@ -298,7 +298,8 @@ CHAPTERS: Final = (
         "preparing-speed",
         "Preparing",
         "`prepare` beside the single ffmpeg command that makes the same artifact. Ours also digests the recording,\n"
-        "resumes, and checks the length: as many samples come out.",
+        "resumes, and checks the length: as many samples come out. Encoding is nearly all of `standard`; bare ffmpeg\n"
+        "decodes on the second processor meanwhile, so that with two not even half of its time could be saved.",
         _seconds,
         _seconds_plot("Seconds to prepare two hours of video", ("standard, bare ffmpeg", "copy, bare ffmpeg")),
     ),
