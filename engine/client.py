@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
-import anyio.to_thread
 
 from . import bounds, config, ending, pipeline
 from .audience import Audience
@@ -455,7 +454,7 @@ class Client:
         if self._limit_bytes_s not in {None, job.limit_bytes_s}:
             job = self._manifest.note(job.id, limit_bytes_s=self._limit_bytes_s)
         if job.state in UNSUBMITTED:
-            self._get_ready(job.endpoint)
+            self._connect_ahead(job.endpoint)
         done = await pipeline.run(job, self._crew, replace(wishes or self._wishes, goal=goal))
         if done.state is JobState.FAILED:
             raise JobFailed(done.failure or f"Job {done.id} failed", hint="to try once more as a new job: add `--new`")
@@ -466,9 +465,8 @@ class Client:
             )
         return done
 
-    def _get_ready(self, url: str) -> None:
-        """Have connections made, and the seal for the addresses that come back, while there is something else to do."""
-        self._tasks.start_soon(anyio.to_thread.run_sync, self._manifest.seal.get_ready)
+    def _connect_ahead(self, url: str) -> None:
+        """Have connections made while there is something else to do."""
         if url != LOCAL:
             first_lanes = min(control.FIRST_LANES, self._wishes.manner.max_lanes)
             self._tasks.start_soon(self._exchanger.connect_ahead, url, first_lanes)

@@ -57,7 +57,7 @@ class Manifest:
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._now = now
-        self.seal = Seal(folder)
+        self._seal = Seal(folder)
         self._database = Database(folder)
         self._db = self._database.connection
         self._explained = self._database.explained
@@ -146,7 +146,7 @@ class Manifest:
             artifact = self.job(job.id).artifact  # as it is now: the job's owner may be ahead of who asks
             if artifact is not None and artifact.is_source:
                 changes["artifact"] = replace(artifact, path=source)
-            self._update(job.id, changed_columns(changes, self.seal))
+            self._update(job.id, changed_columns(changes, self._seal))
         return self.job(job.id)
 
     def prepare_again(self, job_id: str) -> JobRecord:
@@ -214,7 +214,7 @@ class Manifest:
                 self._put_lane(job_id, lane)
             rows = [(job_id, number) for number in forgotten]
             self._db.executemany("DELETE FROM part WHERE job = ? AND number = ?", rows)
-            self._update(job_id, {**changed_columns(changes, self.seal), **identity_columns(identity)})
+            self._update(job_id, {**changed_columns(changes, self._seal), **identity_columns(identity)})
         return self.job(job_id)
 
     def _unused_count(self, job: JobRecord) -> int:
@@ -280,13 +280,13 @@ class Manifest:
             job = self.job(job_id)
             if not may_move(job.state, state):
                 raise InternalError(f"job {job_id} cannot go from {job.state} to {state}")
-            self._update(job_id, {"state": str(state), **changed_columns(changes, self.seal)})
+            self._update(job_id, {"state": str(state), **changed_columns(changes, self._seal)})
         return self.job(job_id)
 
     def note(self, job_id: str, **changes: object) -> JobRecord:
         """Commit facts that move no state."""
         with self._transaction():
-            self._update(job_id, changed_columns(changes, self.seal))
+            self._update(job_id, changed_columns(changes, self._seal))
         return self.job(job_id)
 
     def limit_bytes_s(self, job_id: str) -> int | None:
@@ -307,7 +307,7 @@ class Manifest:
         with self._explained():
             rows = self._db.execute("SELECT * FROM lane WHERE job = ? ORDER BY start, number", (job.id,)).fetchall()
         with readable(job.id):
-            return [lane_of(row, self.seal) for row in rows]
+            return [lane_of(row, self._seal) for row in rows]
 
     def save_lane(
         self, job_id: str, lane: Lane, digests: Mapping[int, bytes] | None = None, cost: Tally | None = None
@@ -437,7 +437,7 @@ class Manifest:
     def _put_lane(self, job_id: str, lane: Lane) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            lane_values(job_id, lane, self.seal),
+            lane_values(job_id, lane, self._seal),
         )
 
     def _put_digests(self, job_id: str, digests: Mapping[int, bytes]) -> None:
@@ -457,4 +457,4 @@ class Manifest:
         lanes = "SELECT start, stop FROM lane WHERE job = ? ORDER BY start, number"
         spans = self._db.execute(lanes, (row["id"],)).fetchall()
         with readable(row["id"]):
-            return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self.seal)
+            return job_of(row, tuple(Span(*span) for span in spans), None if sealed else self._seal)

@@ -7,7 +7,6 @@ who can read the whole folder; nothing that must work unattended could.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -31,11 +30,6 @@ class Seal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / KEY_FILE
-
-    def get_ready(self) -> None:
-        """Load what sealing takes, in a thread beside other work."""
-        with contextlib.suppress(StateError):
-            self._cipher()
 
     def close(self, secret: Secret) -> bytes:
         """The sealed form.
