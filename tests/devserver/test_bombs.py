@@ -179,17 +179,31 @@ def test_hours_of_nothing_in_a_few_bytes_are_bounded(monkeypatch: pytest.MonkeyP
     assert sum(heard) <= 2 * 16_000 * 2
 
 
-def worker_of(service: "Service") -> psutil.Process:
-    """The running transcriber process."""
+def decoders_of(worker: psutil.Process) -> list[psutil.Process]:
+    """What decodes for it; not the `ffmpeg -version` by which the packaged program may be found first."""
+    return [child for child in worker.children() if "pipe:1" in words_of(child)]
+
+
+def held_still(service: "Service") -> tuple[psutil.Process, psutil.Process]:
+    """The running transcriber process and its decoder, both stopped, so that neither ends while it is looked at."""
     found: list[psutil.Process] = []
 
     def is_there() -> bool:
-        children = psutil.Process(service.process.pid).children()
-        found[:] = [child for child in children if "engine.devserver.worker" in words_of(child) and child.children()]
-        return bool(found)
+        for worker in psutil.Process(service.process.pid).children():
+            if "engine.devserver.worker" not in words_of(worker):
+                continue
+            worker.suspend()
+            for decoder in decoders_of(worker):
+                decoder.suspend()
+                if decoder.status() == psutil.STATUS_STOPPED:
+                    found[:] = worker, decoder
+                    return True
+            worker.resume()
+        return False
 
     service.wait_for(is_there)
-    return found[0]
+    worker, decoder = found
+    return worker, decoder
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
@@ -199,8 +213,7 @@ def test_a_decoder_sees_and_can_do_little(start: Start, monkeypatch: pytest.Monk
     monkeypatch.setenv("FFREPORT", "file=/tmp/report")
     service = start(*FAST)
     upload(service, spoken(150))  # long enough to be looked at
-    worker = worker_of(service)
-    for process in (worker, *worker.children(recursive=True)):
+    for process in held_still(service):
         proc = Path("/proc") / str(process.pid)
         environment = (proc / "environ").read_bytes()
         assert b"SPEECHSTREAM" not in environment
@@ -230,18 +243,23 @@ def test_a_decoder_has_no_network() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal at a parent's death is Linux's")
-def test_a_decoder_dies_with_its_worker(start: Start) -> None:
-    """A worker that is killed leaves no ffmpeg behind."""
-    service = start(*FAST)
-    upload(service, spoken(60))
-    worker = worker_of(service)
-    decoders: list[psutil.Process] = []
-
-    def seen() -> bool:
-        decoders.extend(worker.children())  # kept from the moment they are seen: they do not live long
-        return bool(decoders)
-
-    service.wait_for(seen)
-    worker.kill()
-    decoder = decoders[0]
-    service.wait_for(lambda: not decoder.is_running() or decoder.status() == psutil.STATUS_ZOMBIE)
+def test_a_decoder_dies_with_its_worker(tmp_path: Path) -> None:
+    """A worker that is killed leaves no ffmpeg behind, also none that waits and would never notice."""
+    waits = tmp_path / "nobody-writes-here"
+    os.mkfifo(waits)
+    code = (
+        "import sys; from pathlib import Path; from engine.devserver.decode import decoded\n"
+        "with decoded(Path(sys.argv[1])) as pcm: next(pcm)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(waits)], cwd=ROOT) as process:
+        worker = psutil.Process(process.pid)
+        while not (decoders := decoders_of(worker)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    (decoder,) = decoders
+    try:
+        decoder.wait(10)
+    finally:
+        if decoder.is_running():
+            decoder.kill()
