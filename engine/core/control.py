@@ -10,7 +10,8 @@ Several of them move several times as much, until the link is full. Three signs 
 * the processor: where one is all that we use, further lanes only cost more of it.
 
 While the queue is empty the lanes are doubled every few round trips, as in slow start, and beyond the number at which
-the link was once seen full they grow by a quarter. A full queue takes a quarter of them back if that costs nothing.
+the link was once seen full they grow by a quarter. A full queue takes a quarter of them back if that costs nothing,
+but none of those there were to begin with: what one of them loses, the others carry, when the queue is empty again.
 A step that brought less than it should is undone, and for a while nothing is tried. A server that refuses (429,
 503 with a time to wait) halves them.
 """
@@ -22,7 +23,7 @@ from enum import Enum, auto
 from statistics import median
 from typing import Final
 
-FIRST_LANES: Final = 2  # and no fewer for a full queue: while one waits for an answer, the other sends
+FIRST_LANES: Final = 2  # while one waits for an answer, the other sends
 FILLING_LANES: Final = 8
 MAX_LANES: Final = 48  # on 200 Mbit/s with 180 ms and 1 % of loss they move half as much again as 32
 
@@ -124,7 +125,7 @@ class LaneControl:
     shorten the beginning and the pauses between requests.
     """
 
-    LANE_PER_S: Final = 0.08  # to begin with: each window takes so much longer to grow on a long way
+    LANE_PER_S: Final = 0.05  # of round trip, to begin with: each window takes so much longer to grow on a long way
     SETTLE_ROUND_TRIPS: Final = 2.5  # a connection, a creation, and the first window
     SETTLE_S: Final = 0.3
     FILL_ROUND_TRIPS: Final = 8.0  # doubling, ten packets become 2,500: a pipe of 3.6 MB
@@ -147,6 +148,7 @@ class LaneControl:
     def __init__(self, cap: int = MAX_LANES, *, filling: bool = False) -> None:
         self.cap = min(cap, FILLING_LANES) if filling else cap
         self.lanes = min(FIRST_LANES, self.cap)
+        self._least = self.lanes
         self._filling = filling
         self.why = ""
         self._begun = False
@@ -167,9 +169,11 @@ class LaneControl:
         if traffic.held or not traffic.sending:
             self._epoch = None
             return
-        if not self._begun and traffic.rtt_s is not None:
+        if traffic.base_rtt_s is not None:
+            self._least = min(self.cap, FIRST_LANES + int(traffic.base_rtt_s / self.LANE_PER_S))
+        if not self._begun and traffic.base_rtt_s is not None:
             self._begun = True
-            self.lanes = min(self.cap, FIRST_LANES + int(traffic.rtt_s / self.LANE_PER_S))
+            self.lanes = self._least
         if self._epoch is None or self._epoch.lanes != self.lanes:
             self._epoch = self._new_epoch(traffic)
         self._epoch.see(traffic)
@@ -218,7 +222,7 @@ class LaneControl:
             if not same:
                 return  # the first windows of a connection overshoot
             self._full_at = self.lanes
-            fewer = max(FIRST_LANES, self.lanes - max(1, self.lanes // 4))
+            fewer = max(self._least, self.lanes - max(1, self.lanes // 4))
             self._try(min(self.lanes, fewer), rate)
         elif queue is Queue.EMPTY and (self._full_at is None or self.lanes < self._full_at):
             self._double()

@@ -66,6 +66,7 @@ class RequestSize:
         self._sizing = sizing or RequestSizing()
         self._bytes = self._sizing.first_bytes
         self._accepted_bytes = 0
+        self._rate_bytes_s: float | None = None
 
     def begin_at(self, size_bytes: int) -> None:
         """Begin with so many bytes, where that is less than one would."""
@@ -73,8 +74,10 @@ class RequestSize:
         self._bytes = min(sizing.first_bytes, max(size_bytes, sizing.floor_bytes))
 
     def aim(self, target_s: float) -> None:
-        """Have requests take about so long from now on."""
+        """Have requests take about so long from now on: also the next, by what the last one moved."""
         self._sizing = replace(self._sizing, target_s=target_s)
+        if self._rate_bytes_s is not None:
+            self._bytes = min(self._bytes, max(int(self._rate_bytes_s * target_s), self._sizing.floor_bytes))
 
     def bytes(self, share_bytes_s: float | None = None) -> int:
         """The size to ask for next, within the server's limits; no more than the target time's worth of a share.
@@ -95,7 +98,7 @@ class RequestSize:
         sizing = self._sizing
         if sent_bytes < self.bytes():
             return
-        rate = sent_bytes / max(seconds, 1e-3)
+        rate = self._rate_bytes_s = sent_bytes / max(seconds, 1e-3)
         grown = min(int(rate * sizing.target_s), self._bytes * sizing.growth, sizing.ceiling_at(rate))
         self._bytes = max(grown, sizing.floor_bytes)
 

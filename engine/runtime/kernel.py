@@ -82,6 +82,23 @@ def tcp_info(connection: socket.socket) -> TcpInfo | None:
         return None
 
 
+def left_bytes(connection: socket.socket | None) -> int | None:
+    """How much of what the connection was given has left this machine, each byte counted once; None if unknown.
+
+    The rest stands in the socket's own queue. Linux tells since 4.19.
+    """
+    if sys.platform != "linux" or connection is None:
+        return None
+    try:
+        raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    except OSError:
+        return None
+    if len(raw) < 216:  # noqa: PLR2004 - the end of tcpi_bytes_retrans
+        return None
+    sent, sent_again = struct.unpack_from("=QQ", raw, 200)
+    return int(sent) - int(sent_again)
+
+
 def sample(connection: socket.socket | None, *, taken_bytes: int = 0, all_written: bool = False) -> Sample:
     """What can be known of a connection now; `taken_bytes` is what the socket has taken of the body."""
     if connection is None or connection.fileno() < 0:

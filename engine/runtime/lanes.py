@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .supply import Supply
 
 FIRST_SETUP_S: Final = 0.3  # what a new lane costs before it sends, until that has been measured
+SETUPS_KEPT: Final = 5
 REQUEST_SETUPS: Final = 4.0  # of a request's time; its own round trip is about a quarter of that
 SETUPS_WORTH: Final = 2.5  # a lane is cut where the rest would take so many times as long as a new lane costs
 LEAST_MEASURED_S: Final = 0.5
@@ -72,7 +73,7 @@ class Lanes:
         self._manifest = manifest
         self._clock = clock
         self.divisible = divisible
-        self._setup_s = FIRST_SETUP_S
+        self._setups_s = deque([FIRST_SETUP_S / HALVES], maxlen=SETUPS_KEPT)
         self._began_s: float | None = None
         self._arrived_bytes = 0
         self._open_stop = max(span.stop for span in self._all.values())
@@ -176,7 +177,12 @@ class Lanes:
 
     def created(self, seconds: float) -> None:
         """Making a lane took so long."""
-        self._setup_s = HALVES * seconds
+        self._setups_s.append(seconds)
+
+    @property
+    def _setup_s(self) -> float:
+        """What a new lane costs before it sends, and at its end, as a rule: one made in an outage does not tell."""
+        return HALVES * sorted(self._setups_s)[(len(self._setups_s) - 1) // 2]
 
     def put_back(self, lane: Lane) -> None:
         """The worker leaves the lane unfinished."""

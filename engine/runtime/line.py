@@ -185,18 +185,25 @@ class Line:
             reply_s=watchdog.reply_times[request.method].limit_s() if request.method == "PATCH" else None,
         )
         head_bytes = sum(len(name) + len(value) + 4 for name, value in headers) + _OWN_HEAD_BYTES
-        begin_bytes = head_bytes + kernel.sample(self._socket).acked_bytes
+        began_on = self._socket
+        acked_bytes, left_bytes = kernel.sample(began_on).acked_bytes, kernel.left_bytes(began_on) or 0
 
         def read() -> Sample:
             sample = kernel.sample(self._socket, taken_bytes=outgoing.taken_bytes, all_written=outgoing.all_taken)
             self._shared.pace.look()
             if self._socket is not None and sample.connected:
                 kernel.keep_trying_often(self._socket, sample.answer_s)
-                outgoing.tell_arrived(sample.acked_bytes - (0 if sample.blind else begin_bytes))
+                before_bytes = head_bytes + (acked_bytes if self._socket is began_on else 0)
+                outgoing.tell_arrived(sample.acked_bytes - (0 if sample.blind else before_bytes))
             return sample
 
+        def discard() -> None:
+            if (left := kernel.left_bytes(self._socket)) is not None:
+                outgoing.tell_left(left - head_bytes - (left_bytes if self._socket is began_on else 0))
+            self._discard()
+
         bulk = request.body.span is not None
-        return Errand(first_hop(url), guard, read, self._ends, self._discard, bulk)
+        return Errand(first_hop(url), guard, read, self._ends, discard, bulk)
 
     async def _attempt(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
         try:

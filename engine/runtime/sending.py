@@ -29,9 +29,10 @@ class Payload(Protocol):
 class Watch:
     """What the sender of a request wants to know and to have done while it is on its way.
 
-    `on_sent` is told of every piece the socket has taken, by its size. `on_arrived` is told how many bytes of the body
-    the peer's kernel has acknowledged in all, where that can be known, else how many the socket has taken. `allowance`
-    says how fast the body may leave; without one, as fast as it goes.
+    `on_sent` is told of every piece the socket has taken, by its size, and of the difference (below 0) where the
+    connection was cut and the kernel knows that less has left this machine. `on_arrived` is told how many bytes of the
+    body the peer's kernel has acknowledged in all, where that can be known, else how many the socket has taken.
+    `allowance` says how fast the body may leave; without one, as fast as it goes.
     """
 
     on_sent: Callable[[int], None] | None = None
@@ -57,6 +58,7 @@ class Outgoing:
         self.taken_bytes = 0
         self.unobserved = False
         self._arrived_bytes = 0
+        self._told_bytes = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The payload's bytes, in pieces that grow while they go quickly."""
@@ -81,6 +83,17 @@ class Outgoing:
             if self._watch.on_arrived is not None:
                 self._watch.on_arrived(arrived_bytes)
 
+    def tell_left(self, left_bytes: int) -> None:
+        """No more of it will leave, and so much has, more or less; what else the socket has taken is gone with it."""
+        difference = min(max(0, left_bytes), self._body.size_bytes) - self._told_bytes
+        if difference < 0:
+            self._tell_sent(difference)
+
+    def _tell_sent(self, size_bytes: int) -> None:
+        self._told_bytes += size_bytes
+        if self._watch.on_sent is not None:
+            self._watch.on_sent(size_bytes)
+
     async def _all(self) -> AsyncIterator[bytes]:
         if self._body.before:
             yield self._body.before
@@ -102,8 +115,7 @@ class Outgoing:
             started_s = self._clock.monotonic()
             yield piece
             offset += len(piece)
-            if self._watch.on_sent is not None:
-                self._watch.on_sent(len(piece))
+            self._tell_sent(len(piece))
             if self._clock.monotonic() - started_s < QUICK_PIECE_S:
                 size = min(size * 2, LARGEST_PIECE_BYTES)
             else:

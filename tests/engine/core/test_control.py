@@ -116,7 +116,7 @@ def test_lanes_without_work_teach_nothing() -> None:
     """When less sends than could, no more are asked for."""
     control = LaneControl()
     for tick in range(300):
-        control.see(Traffic(tick / 10, tick * 1000, 1, 0.05, 0.05))
+        control.see(Traffic(tick / 10, tick * 1000, 1, 0.04, 0.04))
     assert control.lanes == FIRST_LANES
 
 
@@ -125,6 +125,12 @@ def test_a_long_way_begins_with_more_lanes() -> None:
     control = LaneControl()
     control.see(Traffic(0.0, 0, 1, 0.6, 0.6))
     assert control.lanes > 2 * FIRST_LANES
+
+
+def test_a_full_queue_leaves_as_many_as_there_were_to_begin_with() -> None:
+    """On a way of 0.12 s a loss takes long to mend: two connections leave the link idle meanwhile."""
+    control = driven(Link(1e6, 0.12, 0.0, 0.5), 120)
+    assert control.lanes == FIRST_LANES + 2
 
 
 def test_connections_that_fill_a_link_by_themselves_stay_few() -> None:

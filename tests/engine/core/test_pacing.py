@@ -159,6 +159,19 @@ def test_a_link_that_slows_down_gets_smaller_requests() -> None:
     assert size.bytes() == MIB // 4
 
 
+def test_a_shorter_aim_holds_for_the_next_request() -> None:
+    """Near the end others wait for what one request holds: it must not be the size that was right before."""
+    size = RequestSize()
+    size.took(MIB, 1.0)
+    assert size.bytes() == 4 * MIB
+    size.aim(2.0)
+    assert size.bytes() == 2 * MIB
+    size.aim(8.0)
+    assert size.bytes() == 2 * MIB
+    size.aim(1e-6)
+    assert size.bytes() == 64 << 10
+
+
 def test_a_broken_request_halves_the_next_but_not_below_the_floor() -> None:
     """A link that breaks often gets payloads that fit between the breaks, and still useful ones."""
     size = RequestSize()

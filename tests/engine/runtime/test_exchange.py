@@ -18,6 +18,7 @@ from engine.model import Span
 from engine.redaction import Secret
 from engine.runtime.clock import SystemClock
 from engine.runtime.exchange import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Credentials, Exchanger, Watch
+from engine.runtime.sending import Outgoing
 from engine.wire.message import Body, Conversation, Request, Response
 from tests.engine.world import FakeClock, Script, answers, breaks
 
@@ -282,6 +283,23 @@ async def test_pieces_grow_while_they_go_quickly(clock: FakeClock) -> None:
     assert max(size for _, size in payload.reads) == LARGEST_PIECE_BYTES
     assert [size for _, size in payload.reads] == told
     assert sum(told) == 5 << 20
+
+
+async def test_what_never_left_was_not_sent(clock: FakeClock) -> None:
+    """Of what the socket had taken when it was cut, only what the kernel says has left counts; never more than told."""
+    told = list[int]()
+    request = Request("PATCH", SERVICE, body=Body(span=Span(0, 1 << 20)))
+    outgoing = Outgoing(request, Zeros(), Watch(told.append), clock)
+    pieces = outgoing.pieces()
+    for _ in range(3):
+        await anext(pieces)
+    taken_bytes = sum(told)
+    outgoing.tell_left(taken_bytes + 5000)
+    assert sum(told) == taken_bytes
+    outgoing.tell_left(70_000)
+    assert sum(told) == 70_000
+    outgoing.tell_left(-200)
+    assert sum(told) == 0
 
 
 async def test_one_429_holds_everybody(clock: FakeClock) -> None:

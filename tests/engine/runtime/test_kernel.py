@@ -89,6 +89,31 @@ async def test_a_peer_that_reads_nothing(pair: tuple[socket.socket, socket.socke
 
 
 @only_linux
+@pytest.mark.anyio
+async def test_what_has_left_this_machine(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Not what stands in the socket's queue because the peer has no room, and nothing twice that went twice."""
+    ours, peer = pair
+    deafen(peer)
+    ours.sendall(bytes(1000))
+    await anyio.sleep(1.0)  # several retransmissions
+    assert kernel.left_bytes(ours) == 1000
+    undeafen(peer)
+    ours.setblocking(False)  # noqa: FBT003 - the call's own form
+    taken_bytes = 1000
+    with suppress(BlockingIOError):
+        while sent := ours.send(bytes(1 << 20)):
+            taken_bytes += sent
+    await until(lambda: kernel.sample(ours).phase is Phase.READ_LATE)
+    left_bytes = kernel.left_bytes(ours)
+    assert left_bytes is not None
+    assert left_bytes == kernel.sample(ours).acked_bytes - 1  # it counts the SYN too
+    assert left_bytes < taken_bytes
+    assert kernel.left_bytes(None) is None
+    ours.close()
+    assert kernel.left_bytes(ours) is None
+
+
+@only_linux
 def test_how_a_connection_is_prepared(pair: tuple[socket.socket, socket.socket]) -> None:
     """Probed every second while idle; the kernel's own verdict is left to the last."""
     ours, _ = pair

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.core.plan import make_plan
 from engine.model import MOST_LANES, ArtifactRecord, JobState, Lane, Span, WireName
-from engine.runtime.lanes import Lanes
+from engine.runtime.lanes import LEAST_REQUEST_S, Lanes
 from engine.runtime.manifest import Manifest
 from engine.runtime.supply import Sealed
 from tests.engine.world import JOB, FakeClock
@@ -131,6 +131,18 @@ def test_what_would_soon_be_done_is_left_alone(manifest: Manifest, clock: FakeCl
     moved(lanes, clock, lane, TOTAL - MIB)
     assert lanes.take() is None
     assert not lanes.finished
+
+
+def test_a_creation_that_met_an_outage_says_nothing_of_the_next(manifest: Manifest, clock: FakeClock) -> None:
+    """What a lane costs is what one costs as a rule."""
+    lanes = begun(manifest, clock, 1)
+    assert lanes.take() is not None
+    for seconds in (0.1, 30.0, 0.1):
+        lanes.created(seconds)
+    assert lanes.request_s == LEAST_REQUEST_S
+    for _ in range(3):
+        lanes.created(2.0)
+    assert lanes.request_s == 4 * 2 * 2.0
 
 
 def test_nothing_is_cut_before_it_is_known_to_be_slow(manifest: Manifest, clock: FakeClock) -> None:
