@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +85,8 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: the disk will not take it.
     """
+    import tempfile
+
     draft = None
     path = path.resolve()
     try:

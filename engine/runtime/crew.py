@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .exchange import Exchanger
     from .manifest import Manifest
+    from .offers import Offers
     from .service_access import ServiceAccess
 
 
@@ -23,6 +24,7 @@ class Crew:
     manifest: Manifest
     exchanger: Exchanger
     access: ServiceAccess
+    offers: Offers
     clock: Clock
     emit: Callable[[Event], None]
     policy: RetryPolicy
