@@ -4,6 +4,8 @@ An emulator is any program, such as one made of network namespaces, that is call
 
     COMMAND run PROFILE --seed N --payload-bytes B --timeout S --log-dir DIR --server COMMAND --client COMMAND
 
+maybe with `--set KEY=VALUE` behind the profile, for what is to be otherwise than it says.
+
 It puts an address and a port for {ip} and {port} in both commands, runs them on the two ends of its link, and prints
 one line of JSON: `wall_s` and `client_rc` of the client, `efficiency`, the share of the link's capacity that the
 payload took while the link was up, and `warnings`, which say when the machine and not the link shaped the result. With
@@ -43,7 +45,10 @@ _GLANCE_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """One upload over one link. In the commands {ip} and {port} stand for the server's address."""
+    """One upload over one link. In the commands {ip} and {port} stand for the server's address.
+
+    `settings` change the profile, as KEY=VALUE; only an emulator knows any.
+    """
 
     profile: str
     seed: int
@@ -52,16 +57,21 @@ class Trip:
     server: str
     client: str
     log: Path
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How it went. `share` is None where nobody knows how much arrived; `ended` is done, stopped or failed."""
+    """How it went. `share` is None where nobody knows how much arrived; `ended` is done, stopped or failed.
+
+    `again` is how much was sent more than once, as a share of the payload; None of others than ours.
+    """
 
     wall_s: float
     share: float | None
     ended: str
     warnings: tuple[str, ...] = ()
+    again: float | None = None
 
 
 class Emulation(Protocol):
@@ -85,7 +95,8 @@ class Lab:
     def carry(self, trip: Trip) -> Arrival:
         """Call it once."""
         words = [
-            *shlex.split(self.command), "run", trip.profile, "--seed", str(trip.seed),
+            *shlex.split(self.command), "run", trip.profile, *(f"--set={each}" for each in trip.settings),
+            "--seed", str(trip.seed),
             "--payload-bytes", str(trip.size_bytes), "--timeout", f"{trip.timeout_s:g}", "--log-dir", str(trip.log),
             "--server", trip.server, "--client", trip.client,
         ]  # fmt: skip

@@ -15,9 +15,10 @@ import os
 import shlex
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,7 @@ SIZES_MB: Final = {
     "home-dsl": 20, "office": 60, "lte-flaky": 100, "train": 40, "satellite": 100, "intercontinental-1pct": 200,
     "perfect-1g": 600,
 }  # fmt: skip
+PEER_SIZES_MB: Final = {"lte-flaky": 20, "train": 20, "satellite": 4, "intercontinental-1pct": 4}  # else it takes hours
 _URL: Final = "http://{ip}:{port}/v1/uploads"
 _HERE: Final = Path(__file__).parent
 _TUSPY: Final = _HERE.parent / "tests" / "interop" / "peers" / "tuspy_upload.py"
@@ -50,6 +52,7 @@ class Course:
     scratch: Path
     peers: Peers | None
     options: tuple[str, ...]
+    settings: tuple[str, ...]
     timeout_s: float
 
     def clients(self) -> dict[str, Callable[[Path], list[str]]]:
@@ -83,7 +86,19 @@ class Course:
             ]
             size_bytes = file.stat().st_size
             words = (shlex.join(server), shlex.join(command))
-            return self.emulation.carry(Trip(profile, seed, size_bytes, self.timeout_s, *words, Path(folder)))
+            trip = Trip(profile, seed, size_bytes, self.timeout_s, *words, Path(folder), self.settings)
+            arrival = self.emulation.carry(trip)
+            ours = command[0] == str(COMMAND) and arrival.ended == "done"
+            return replace(arrival, again=sent_bytes() / size_bytes - 1) if ours else arrival
+
+
+def sent_bytes() -> int:
+    """What the only job of the state folder has sent, as it says itself."""
+    asked = [str(COMMAND), "jobs", "--all", "--json"]
+    job = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    shown = [str(COMMAND), "show", job["job_id"], "--json"]
+    sent: int = json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)["sent_bytes"]
+    return sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +129,9 @@ def measure(course: Course, options: argparse.Namespace) -> list[Figure]:
     }
     runs: dict[tuple[str, str], dict[int, Arrival]] = {}
     for profile in options.profile:
-        size_mb = options.size_mb or SIZES_MB[profile]
-        file = course.scratch / "payload"
-        payload(file, size_mb, sparse=False)
-        os.truncate(file, size_mb * 10**6)
         for seed in options.seeds:
             for name, client in clients.items():
+                file = payload_of(course.scratch, size_mb_of(options, profile, name))
                 arrival = course.run(profile, seed, file, client(file))
                 runs.setdefault((profile, name), {})[seed] = arrival
                 share = "?" if arrival.share is None else f"{arrival.share:.3f}"
@@ -128,20 +140,44 @@ def measure(course: Course, options: argparse.Namespace) -> list[Figure]:
     return [figure(course, options, profile, name, found) for (profile, name), found in runs.items()]
 
 
+def payload_of(scratch: Path, size_mb: int) -> Path:
+    """A file of so many MB, the same for all."""
+    file = scratch / f"payload-{size_mb}"
+    if not file.exists():
+        payload(file, size_mb, sparse=False)
+        os.truncate(file, size_mb * 10**6)
+    return file
+
+
+def size_mb_of(options: argparse.Namespace, profile: str, contestant: str) -> int:
+    """What a contestant has to carry: those who send over one connection get less, where that takes for ever."""
+    size_mb: int = options.size_mb or SIZES_MB[profile]
+    return size_mb if contestant.startswith(OURS) else min(size_mb, PEER_SIZES_MB.get(profile, size_mb))
+
+
 def figure(course: Course, options: argparse.Namespace, profile: str, name: str, runs: dict[int, Arrival]) -> Figure:
     """Sum up the runs; one that was not done makes the whole of it so."""
     shares = [run.share for run in runs.values() if run.share is not None]
     ended = next((run.ended for run in runs.values() if run.ended != "done"), "done")
     share = statistics.median(shares) if len(shares) == len(runs) else None
-    size_mb = options.size_mb or SIZES_MB[profile]
-    return Figure(profile, name, size_mb, course.emulation.name, command_of(options, profile), share, ended, runs)
+    size_mb = size_mb_of(options, profile, name)
+    return Figure(
+        ", ".join([profile, *course.settings]),
+        name,
+        size_mb,
+        course.emulation.name,
+        command_of(options, profile),
+        share,
+        ended,
+        runs,
+    )
 
 
 def command_of(options: argparse.Namespace, profile: str) -> str:
     """The command that repeats a profile."""
     size = ["--size-mb", str(options.size_mb)] if options.size_mb else []
     ours = [f"--options={shlex.quote(options.options)}"] if options.options else []
-    lab = ["--lab COMMAND"] if options.lab else []
+    lab = ["--lab COMMAND", *(f"--set {each}" for each in options.set)] if options.lab else []
     seeds = [str(seed) for seed in options.seeds]
     return " ".join(["python -m bench.links", *lab, "--profile", shlex.quote(profile), *size, "--seeds", *seeds, *ours])
 
@@ -171,6 +207,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lab", metavar="COMMAND", help="an emulator of links; without, the fault proxy is taken")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the emulator's profile")
     parser.add_argument("--profile", action="append", help="may be repeated; by default all that the proxy knows")
     parser.add_argument("--size-mb", type=int, help="by default what suits the profile")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -188,7 +225,9 @@ def main() -> None:
         scratch = Path(folder)
         emulation = Lab(options.lab) if options.lab else Proxied()
         peers = Peers.found(options.peers, scratch)
-        course = Course(emulation, scratch, peers, tuple(shlex.split(options.options)), options.timeout_s)
+        course = Course(
+            emulation, scratch, peers, tuple(shlex.split(options.options)), tuple(options.set), options.timeout_s
+        )
         figures = measure(course, options)
     print(f"share of the capacity while the link was up, medians of {len(options.seeds)} seeds; {emulation.name}")
     print(table(figures))

@@ -68,7 +68,7 @@ def _share(one: Found) -> str:
 
 
 def _links(found: Found) -> Table:
-    table = [["link", "profile", "contestant", "MB", "share", "lowest to highest", "ours / its"]]
+    table = [["link", "profile", "contestant", "MB", "share", "lowest to highest", "ours / its", "sent again"]]
     best: dict[tuple[str, str], float | None] = {}
     for one in found["figures"]:
         if _is_ours(one["contestant"]):
@@ -79,7 +79,9 @@ def _links(found: Found) -> Table:
         ratio = f"{ours / one['share']:.2f}" if ours and one["share"] else ""
         between = f"{min(shares):.3f} to {max(shares):.3f}" if shares else ""
         names = [one["link"], one["profile"], one["contestant"], str(one["size_mb"])]
-        table.append([*names, _share(one), between, ratio])
+        again = sorted(run["again"] for run in one["runs"].values() if run.get("again") is not None)
+        twice = f"{again[len(again) // 2]:.1%}" if again else ""
+        table.append([*names, _share(one), between, ratio, twice])
     return table
 
 
@@ -258,8 +260,9 @@ CHAPTERS: Final = (
         "links",
         "Bad links",
         "The share of a link's capacity that the payload took while the link was up; 1 is a full pipe. Who was\n"
-        "stopped after the time a run may take shows what had arrived by then. The profile with two outages is the\n"
-        "train's by a schedule: down for 6 s at 9, every connection forgotten by a NAT at 22, down for 4 s at 31.",
+        "stopped after the time a run may take shows what had arrived by then. Who sends over one connection has\n"
+        "less to carry where it would take hours. In a schedule (`at=`) a link is down for 6 s at 9, say, and\n"
+        "a NAT forgets every connection at 22. What ours sent again is by its own count.",
         _links,
         _links_plot,
     ),
