@@ -331,11 +331,8 @@ class Client:
         Raises:
             SpeechStreamError: as `transcribe`; `NoSuchJob` when it is unknown here.
         """
-        job = self._manifest.job(name)
-        self._announce(job, resumed=True)
-        if job.kind is JobKind.DELIVERY:
-            return await self._to_delivery(job)
-        return await self._to_transcript(job)
+        job = await self._taken_up(name)
+        return await (self._to_delivery(job) if job.kind is JobKind.DELIVERY else self._to_transcript(job))
 
     async def hand_over(self, name: str) -> JobRecord:
         """Go on with a job only until the service has it (a delivery: until it is delivered).
@@ -343,9 +340,14 @@ class Client:
         Raises:
             SpeechStreamError: as `transcribe`.
         """
+        return await self._run(await self._taken_up(name), JobState.PROCESSING)
+
+    async def _taken_up(self, name: str) -> JobRecord:
         job = self._manifest.job(name)
         self._announce(job, resumed=True)
-        return await self._run(job, JobState.PROCESSING)
+        if job.kind is JobKind.DELIVERY and job.state not in FINAL:
+            await self._authorize_delivery(job.endpoint, ())
+        return job
 
     async def wait(self, name: str) -> Transcript:
         """The transcript of a job, by its id or by a processing_id that may be another machine's.

@@ -1,9 +1,9 @@
-"""Works through several recordings: one at a time on the line, all waiting at once, answers in the order given."""
+"""Works through several recordings: a few on the line, all waiting at once, answers in the order given."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ..errors import ExitCode, InternalError, SpeechStreamError
 from .session import Reported, run, tell_error, tell_fault
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item", Path, str)
 S = TypeVar("S")
 T = TypeVar("T")
+ABREAST: Final = 4  # enough to encode one, send another, and look into a third; encoders and lanes are shared anyway
 
 
 def each(
@@ -26,7 +27,7 @@ def each(
     finish: Callable[[Client, S], Awaitable[T]],
     show: Callable[[T], None],
 ) -> None:
-    """For every file: `transfer` in turn, then `finish` what came of it beside the others; `show` results in order.
+    """For every item: `transfer`, a few at once, then `finish` what came of it beside the others; `show` in order.
 
     A file that fails does not stop the others: each failure is told when it happens, and the command ends with the
     exit code of the gravest.
@@ -56,7 +57,7 @@ def each(
         batch.show_what_is_ready()
 
     async def work(client: Client) -> None:
-        line = anyio.Semaphore(1)
+        line = anyio.Semaphore(ABREAST)
         if len(items) == 1:
             return await one(client, 0, line)
         async with anyio.create_task_group() as tasks:

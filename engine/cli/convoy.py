@@ -1,6 +1,6 @@
 """Takes many recordings to the service at once: some are encoded and sent, others wait for their turn meanwhile.
 
-Each passes three gates. `_BEGUN` recordings are being prepared and sent; a free place goes to the next one listed, so
+Each passes three gates. `ABREAST` recordings are being prepared and sent; a free place goes to the next one listed, so
 nothing is begun that cannot be gone on with. What has been sent waits in a short line for one of the few submissions
 that the service takes a minute: long enough that no turn is idle, short enough that no thousand uploads lie there
 unfinished. And what is submitted, where its transcript is wanted, is waited for by the side.
@@ -23,6 +23,7 @@ from ..errors import ConfigError, GaveUp, InternalError, KeyRejected, OutputErro
 from ..events import Counted
 from ..progress import aside
 from ..runtime.together import together
+from .batch import ABREAST
 from .session import tell_error, tell_fault
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..runtime.folder import Found
 
 T = TypeVar("T")
-_BEGUN: Final = 4  # enough to encode one, send another, and look into a third; encoders and lanes are shared anyway
 _IN_LINE: Final = 2 * UPLOADS_PER_KEY.calls  # two minutes of turns
 _AWAITED: Final = 1000  # transcripts; a second task each, which is mostly asleep
 _REMEMBERED: Final = 100  # failures that are told once more at the end
@@ -93,7 +93,7 @@ class Convoy(Generic[T]):
         self._skips = skips
         self._order = deque(order)
         self._early: dict[Path, list[T]] = {}
-        self._begun = anyio.Semaphore(_BEGUN)
+        self._begun = anyio.Semaphore(ABREAST)
         self._in_line = anyio.Semaphore(_IN_LINE)
         self._awaited = anyio.Semaphore(_AWAITED)
 

@@ -199,7 +199,7 @@ class Line:
 
         def discard() -> None:
             if (left := kernel.left_bytes(self._socket)) is not None:
-                outgoing.tell_left(left - head_bytes - (left_bytes if self._socket is began_on else 0))
+                outgoing.tell_left(left - (left_bytes if self._socket is began_on else 0))
             self._discard()
 
         bulk = request.body.span is not None

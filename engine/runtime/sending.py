@@ -84,7 +84,7 @@ class Outgoing:
                 self._watch.on_arrived(arrived_bytes)
 
     def tell_left(self, left_bytes: int) -> None:
-        """No more of it will leave, and so much has, more or less; what else the socket has taken is gone with it."""
+        """No more of it will leave, and so much has, the head included; what else the socket took is gone with it."""
         difference = min(max(0, left_bytes), self._body.size_bytes) - self._told_bytes
         if difference < 0:
             self._tell_sent(difference)

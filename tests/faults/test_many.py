@@ -116,6 +116,30 @@ def test_several_files_are_worked_on_at_once_and_told_in_their_order(tmp_path: P
     assert ids.split() == [receipt["processing_id"] for receipt in told]
 
 
+def test_interrupted_jobs_are_resumed_at_once_and_told_in_their_order(tmp_path: Path) -> None:
+    """Three deliveries, killed on their way: none waits for the one before it, and each arrives whole."""
+    wanted = fill(tmp_path, 3, 500_000)
+    with Service(tmp_path / "service") as service:
+        given = environment(tmp_path / "state", f"http://127.0.0.1:{service.port}/v1")
+        to = f"http://127.0.0.1:{service.port}/v1/uploads"
+        for path in sorted(tmp_path.glob("day-0/*.wav")):
+            words = ("send", str(path), "--to", to, "--limit-rate", "500kB/s", "--progress", "json")
+            with Command(words, given) as command:
+                until = time.monotonic() + _PATIENCE_S
+                while not command.of("uploaded") and time.monotonic() < until:
+                    time.sleep(_GLANCE_S)
+                assert command.kill() == -signal.SIGKILL
+        with Command(("resume", "--json", "--progress", "json"), given) as command:
+            code, printed = command.finish(_PATIENCE_S)
+        done = next(place for place, event in enumerate(command.events) if event["event"] == "completed")
+        assert len({event["job_id"] for event in command.events[:done] if event["event"] == "uploaded"}) == 3
+        assert code == 0
+        names = [json.loads(line)["source"].rpartition("/")[2] for line in printed.splitlines()]
+        assert names == ["take-000.wav", "take-001.wav", "take-002.wav"]
+        kept = (path for path in service.data.rglob("*") if path.is_file())
+        assert wanted <= {hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
 def test_a_recording_that_is_named_twice_makes_one_job(tmp_path: Path) -> None:
     """By itself, with its folder, and through a link: two ways to it at once are one recording all the same."""
     folder = tmp_path / "recordings"
