@@ -13,13 +13,14 @@ from .events import Warned
 from .faults import Unauthorized
 from .model import Capabilities, JobKind, WireName
 from .runtime.upload import CHECKSUMS
+from .wire import tus
 from .wire.address import is_given, with_path
 from .wire.interface import SingleWire, TusWire
 
 if TYPE_CHECKING:
     from .model import ArtifactRecord, JobRecord
+    from .runtime.exchange import Exchanger
     from .runtime.manifest import Manifest
-    from .runtime.offers import Offers
     from .runtime.persist import Persistence
     from .wire.interface import Wire
 
@@ -38,7 +39,7 @@ class WireChoice:
     wanted: str
     checksum: bool
     manifest: Manifest
-    offers: Offers
+    exchanger: Exchanger
     persistence: Persistence
     request_bytes: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()
@@ -120,7 +121,7 @@ class WireChoice:
 
         async def ask() -> Capabilities | None:
             try:
-                return await self.offers.of(url)
+                return await self.exchanger.converse(tus.discover(url))
             except Unauthorized as fault:
                 raise key_rejected(fault) from fault
 

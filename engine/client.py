@@ -11,12 +11,13 @@ import anyio
 
 from . import bounds, config, ending, pipeline
 from .audience import Audience
+from .core import control
 from .core.job import FINAL, UNSUBMITTED
 from .core.pace import Rules
 from .core.retry import DEFAULT_BUDGET_S, RetryPolicy
 from .errors import ConfigError, JobFailed, NoSuchJob, ServiceError, UserError
 from .events import Event, Opened, Warned
-from .model import AS_IS, AUTO, FIRST_LANES, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
+from .model import AS_IS, AUTO, Delivery, JobKind, JobRecord, JobState, Receipt, Transcript
 from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
@@ -26,7 +27,6 @@ from .runtime.exchange import Credentials, Exchanger
 from .runtime.kernel import OFF
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
-from .runtime.offers import Offers
 from .runtime.pace import Pace
 from .runtime.persist import Persistence
 from .runtime.polling import ask, until_done
@@ -155,10 +155,7 @@ class Client:
         ending.sweep(self._manifest)
         self._tasks = await anyio.create_task_group().__aenter__()
         access = ServiceAccess(self.settings, self._exchanger, self._clock, self._tasks, self._audience.tell, self._key)
-        offers = Offers(self._exchanger)
-        self._crew = Crew(
-            self._manifest, self._exchanger, access, offers, self._clock, self._audience.tell, self._policy
-        )
+        self._crew = Crew(self._manifest, self._exchanger, access, self._clock, self._audience.tell, self._policy)
         self._recordings = Recordings(self._crew, self._new)
         return self
 
@@ -312,9 +309,6 @@ class Client:
         await self._authorize_delivery(url, headers)
         manner = replace(self._wishes.manner, metadata=metadata, upload_url=Secret(upload_url) if upload_url else None)
         job = await self._open(file, JobKind.DELIVERY, address, AS_IS)
-        if to is not None and job.state is JobState.NEW:
-            self._connect_ahead(to)
-            self._tasks.start_soon(self._crew.offers.ask_ahead, to)
         return await self._to_delivery(job, replace(self._wishes, manner=manner, creation_url=to))
 
     async def _authorize_delivery(self, to: str, headers: tuple[tuple[str, str], ...]) -> None:
@@ -476,7 +470,7 @@ class Client:
     def _connect_ahead(self, url: str) -> None:
         """Have connections made while there is something else to do."""
         if url != LOCAL:
-            first_lanes = min(FIRST_LANES, self._wishes.manner.max_lanes)
+            first_lanes = min(control.FIRST_LANES, self._wishes.manner.max_lanes)
             self._tasks.start_soon(self._exchanger.connect_ahead, url, first_lanes)
 
     async def _wait_for_stranger(self, processing_id: str) -> Transcript:

@@ -31,7 +31,6 @@ class Span:
 
 AUTO: Final = "auto"
 AS_IS: Final = "as-is"  # the recipe that prepares nothing
-FIRST_LANES: Final = 2  # while one waits for an answer, the other sends
 MAX_LANES: Final = 64
 """How many lanes an upload is planned with at most, and how many send at once."""
 

@@ -134,7 +134,7 @@ class Uploading:
         begun = any(lane.created for lane in self._manifest.lanes(self.job))
         crew, persistence = self.crew, self.persistence
         return await WireChoice(
-            self.job, self.artifact, self.base_url, begun, manner.wire, manner.checksum, crew.manifest, crew.offers,
+            self.job, self.artifact, self.base_url, begun, manner.wire, manner.checksum, crew.manifest, crew.exchanger,
             persistence, manner.request_bytes, manner.metadata
         ).make()  # fmt: skip
 

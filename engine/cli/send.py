@@ -83,7 +83,7 @@ def send(options: Common, file: Path, **given: Unpack[Destination]) -> None:
     async def work(client: Client) -> Delivery:
         return await client.send(file, **given)
 
-    delivery = run(options, work, towards=given["to"])
+    delivery = run(options, work)
     url = delivery.url.reveal()
     if options.json:
         print_json(

@@ -40,19 +40,12 @@ class ReaderLeft(Exception):
     """Whoever read our stdout has seen enough, as `head` does. Ends the command, and is no failure."""
 
 
-def run(options: Common, work: Callable[[Client], Awaitable[T]], *, towards: str | None = None) -> T:
+def run(options: Common, work: Callable[[Client], Awaitable[T]]) -> T:
     """Open a client as the options say, show its progress, and run `work` with it.
-
-    Connections `towards` an address are begun before all else that is loaded for it.
 
     Raises:
         SpeechStreamError: as `work`.
     """
-    if towards is not None:
-        from ..model import FIRST_LANES
-        from ..runtime import early
-
-        early.begin(towards, FIRST_LANES)
     from ..client import Client
 
     async def main(emit: Callable[[Event], None]) -> T:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .exchange import Exchanger
     from .manifest import Manifest
-    from .offers import Offers
     from .service_access import ServiceAccess
 
 
@@ -24,7 +23,6 @@ class Crew:
     manifest: Manifest
     exchanger: Exchanger
     access: ServiceAccess
-    offers: Offers
     clock: Clock
     emit: Callable[[Event], None]
     policy: RetryPolicy

@@ -12,9 +12,8 @@ from ..wire.address import origin
 from .ahead import Ahead
 from .brake import Brake
 from .clock import SystemClock
-from .early import goes_directly
 from .kernel import AUTO, fills
-from .line import Credentials, Line, Shared, Transport, keep_addresses_out_of_logs, trust
+from .line import Credentials, Line, Shared, Transport, goes_directly, keep_addresses_out_of_logs, trust
 from .pace import Pace
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
 from .sockets import Sockets, connected

@@ -287,6 +287,11 @@ def _client(shared: Shared) -> httpx.AsyncClient:
         ) from error
 
 
+def goes_directly() -> bool:
+    """Whether the environment names no proxy at all."""
+    return not set(urllib.request.getproxies()) - {"no"}
+
+
 def first_hop(url: str) -> Door:
     """Where a request for `url` connects to: the proxy that the environment names for it, or its server."""
     scheme, host, port = origin(url)

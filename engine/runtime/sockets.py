@@ -15,17 +15,15 @@ import itertools
 import os
 import socket
 import ssl
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 import httpcore
 
-from . import early
 from .ahead import is_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from .ahead import Ahead
@@ -35,6 +33,7 @@ Address: TypeAlias = tuple[
 ]  # as getaddrinfo tells them
 Sessions: TypeAlias = dict[str | None, ssl.SSLSession]
 _NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
+_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _GONE: Final = (OSError, anyio.ClosedResourceError)
 
 
@@ -86,7 +85,7 @@ class Sockets(httpcore.AsyncNetworkBackend):
         with _CONNECTING, anyio.fail_after(timeout):
             if self._ahead is not None and (spare := await self._ahead.take(host, port)) is not None:
                 return Connection(spare, self._sessions)
-            options = [*early.OPTIONS, *(socket_options or ())]
+            options = [*_OPTIONS, *(socket_options or ())]
             return Connection(await _first_to_answer(host, port, local_address, options), self._sessions)
 
     async def sleep(self, seconds: float) -> None:
@@ -220,29 +219,26 @@ class Connection(httpcore.AsyncNetworkStream):
 
 
 async def connected(host: str, port: int) -> socket.socket:
-    """A socket that is connected to the first address of a host that answers, maybe begun early.
+    """A socket that is connected to the first address of a host that answers.
 
     Raises:
         OSError: none did, or there is no such host.
     """
-    return await _first_to_answer(host, port, None, early.OPTIONS, early.take(host, port))
+    return await _first_to_answer(host, port, None, _OPTIONS)
 
 
 async def _first_to_answer(
-    host: str,
-    port: int,
-    local_address: str | None,
-    options: Iterable[httpcore.SOCKET_OPTION],
-    begun: socket.socket | None = None,
+    host: str, port: int, local_address: str | None, options: Iterable[httpcore.SOCKET_OPTION]
 ) -> socket.socket:
     """Connect to a host's addresses, each a moment after the one before, until one answers (RFC 8305)."""
+    found = _in_turn(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     failures: list[OSError] = []
     won: list[socket.socket] = []
     with contextlib.ExitStack() as spare:
 
-        async def attempt(connect: Callable[[], Awaitable[socket.socket]], failed: anyio.Event) -> None:
+        async def attempt(family: socket.AddressFamily, address: tuple[object, ...], failed: anyio.Event) -> None:
             try:
-                fresh = await connect()
+                fresh = await _connected(family, address, local_address, options)
             except OSError as error:
                 failures.append(error)
                 failed.set()
@@ -251,17 +247,11 @@ async def _first_to_answer(
                 attempts.cancel_scope.cancel()
 
         async with anyio.create_task_group() as attempts:
-
-            async def lead(connect: Callable[[], Awaitable[socket.socket]]) -> None:
+            for family, address in found:
                 failed = anyio.Event()
-                attempts.start_soon(attempt, connect, failed)
+                attempts.start_soon(attempt, family, address, failed)
                 with anyio.move_on_after(_NEXT_ADDRESS_AFTER_S):
                     await failed.wait()
-
-            if begun is not None:
-                await lead(partial(_established, spare.enter_context(begun)))
-            for family, address in _in_turn(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)):
-                await lead(partial(_connected, family, address, local_address, options))
         if not won:
             raise _none_answered(failures)
         return won[0].dup()
@@ -298,18 +288,10 @@ async def _connected(
         if local_address is not None:
             fresh.bind((local_address, 0))
         error = fresh.connect_ex(address)
-        if error not in {0, errno.EINPROGRESS}:
+        if error == errno.EINPROGRESS:
+            await anyio.wait_writable(fresh)
+            error = fresh.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
             raise OSError(error, os.strerror(error))
         unless_connected.pop_all()
-    return await _established(fresh) if error else fresh
-
-
-async def _established(begun: socket.socket) -> socket.socket:
-    """The connection that is being made, once it is."""
-    with contextlib.ExitStack() as unless_connected:
-        unless_connected.enter_context(begun)
-        await anyio.wait_writable(begun)
-        if error := begun.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(error, os.strerror(error))
-        unless_connected.pop_all()
-        return begun
+        return fresh

@@ -13,7 +13,6 @@ from engine.runtime.artifact import ArtifactFile
 from engine.runtime.crew import Crew
 from engine.runtime.exchange import Exchanger
 from engine.runtime.manifest import Manifest
-from engine.runtime.offers import Offers
 from engine.runtime.persist import Persistence
 from engine.runtime.turns import Turns
 from engine.uploading import Manner, Uploading
@@ -61,7 +60,7 @@ class Desk:
                 job = manifest.job(JOB.id)
                 assert job.artifact is not None
                 emit = self.told.append
-                crew = Crew(manifest, exchanger, unused, Offers(exchanger), self.clock, emit, RetryPolicy())
+                crew = Crew(manifest, exchanger, unused, self.clock, emit, RetryPolicy())
                 uploading = Uploading(
                     job=job,
                     artifact=job.artifact,

@@ -29,7 +29,6 @@ from engine.runtime.crew import Crew
 from engine.runtime.exchange import Exchanger
 from engine.runtime.line import trust
 from engine.runtime.manifest import Manifest
-from engine.runtime.offers import Offers
 from engine.runtime.turns import Turns
 from engine.stages.attempt import Wishes
 from engine.uploading import Manner
@@ -169,7 +168,7 @@ class Delivery(RuleBasedStateMachine):
         access: Any = Access(self.clock)
         try:
             with Manifest(self.folder, self.clock.wall) as manifest:
-                crew = Crew(manifest, exchanger, access, Offers(exchanger), self.clock, self.told.append, RetryPolicy())
+                crew = Crew(manifest, exchanger, access, self.clock, self.told.append, RetryPolicy())
                 return await pipeline.run(manifest.job(JOB.id), crew, wishes)
         finally:
             await exchanger.aclose()

@@ -8,8 +8,7 @@ from statistics import mean
 
 import pytest
 
-from engine.core.control import FILLING_LANES, MAX_LANES, LaneControl, Traffic
-from engine.model import FIRST_LANES
+from engine.core.control import FILLING_LANES, FIRST_LANES, MAX_LANES, LaneControl, Traffic
 from tests.engine.core.links import Link, Road, controlled, fixed, some_link
 
 COUNTS = (1, 2, 4, 8, 16, 32)
