@@ -170,10 +170,11 @@ class LaneControl:
             self._epoch = None
             return
         if traffic.base_rtt_s is not None:
-            self._least = min(self.cap, FIRST_LANES + int(traffic.base_rtt_s / self.LANE_PER_S))
-        if not self._begun and traffic.base_rtt_s is not None:
-            self._begun = True
-            self.lanes = self._least
+            wanted = min(self.cap, FIRST_LANES + int(traffic.base_rtt_s / self.LANE_PER_S))
+            if not self._begun:
+                self._begun = True
+                self.lanes = self._least = wanted
+            self._least = min(self._least, wanted)  # a base that was measured behind a queue is too long
         if self._epoch is None or self._epoch.lanes != self.lanes:
             self._epoch = self._new_epoch(traffic)
         self._epoch.see(traffic)

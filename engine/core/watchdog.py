@@ -103,7 +103,7 @@ class Trial:
     """A test whether anything gets through to one place: fresh connections until one is answered."""
 
     KNOCK_EVERY_S: Final = (
-        0.5  # so long, on average half of it, a link that is back stays unnoticed; costs 120 bytes a s
+        0.5  # a link that is back stays unnoticed for half of it on average; costs 120 bytes a second
     )
     LATER_EVERY_S: Final = 1.0
     LATER_S: Final = 30.0  # most outages of a train or a lid are shorter

@@ -133,6 +133,15 @@ def test_a_full_queue_leaves_as_many_as_there_were_to_begin_with() -> None:
     assert control.lanes == FIRST_LANES + 2
 
 
+def test_a_round_trip_measured_behind_a_queue_keeps_no_lanes() -> None:
+    """New connections know nothing of the idle link: what the first ones saw holds."""
+    control = driven(Link(2e6, 0.12, 0.01, 0.5), 8)
+    before = control.lanes
+    for tick in range(600):
+        control.see(Traffic(8 + tick / 10, 10**9 + tick * 100_000, control.lanes, 9.0, 3.0))
+    assert control.lanes < before
+
+
 def test_connections_that_fill_a_link_by_themselves_stay_few() -> None:
     """More of them would only fight each other for the queue."""
     assert driven(replace(LOSSY, loss=0.02), 60, LaneControl(filling=True)).lanes <= FILLING_LANES
