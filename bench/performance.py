@@ -262,7 +262,8 @@ CHAPTERS: Final = (
         "The share of a link's capacity that the payload took while the link was up; 1 is a full pipe. Who was\n"
         "stopped after the time a run may take shows what had arrived by then. Who sends over one connection has\n"
         "less to carry where it would take hours. In a schedule (`at=`) a link is down for 6 s at 9, say, and\n"
-        "a NAT forgets every connection at 22. What ours sent again is by its own count.",
+        "a NAT forgets every connection at 22; the train's own outages come as well, unless put off by 900 s. What\n"
+        "ours sent again is by its own count.",
         _links,
         _links_plot,
     ),
