@@ -48,6 +48,7 @@ class TcpInfo:
     acked_bytes: int
     unsent_bytes: int
     least_rtt_s: float = 0.0
+    left_bytes: int | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> TcpInfo | None:
@@ -58,6 +59,9 @@ class TcpInfo:
         def word(offset: int) -> int:
             return int(struct.unpack_from("=I", raw, offset)[0])
 
+        def long(offset: int) -> int:
+            return int(struct.unpack_from("=Q", raw, offset)[0])
+
         return cls(
             probes_lost=raw[3],
             rto_s=word(8) / 1e6,
@@ -66,9 +70,10 @@ class TcpInfo:
             heard_ago_s=word(56) / 1e3,
             rtt_s=word(68) / 1e6,
             rtt_variation_s=word(72) / 1e6,
-            acked_bytes=int(struct.unpack_from("=Q", raw, 120)[0]),
+            acked_bytes=long(120),
             unsent_bytes=word(144),
             least_rtt_s=word(148) / 1e6 if len(raw) >= 152 else 0.0,  # noqa: PLR2004 - the end of tcpi_min_rtt
+            left_bytes=long(200) - long(208) if len(raw) >= 216 else None,  # noqa: PLR2004 - the end of tcpi_bytes_retrans
         )
 
 
@@ -87,16 +92,8 @@ def left_bytes(connection: socket.socket | None) -> int | None:
 
     The rest stands in the socket's own queue. Linux tells since 4.19.
     """
-    if sys.platform != "linux" or connection is None:
-        return None
-    try:
-        raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    except OSError:
-        return None
-    if len(raw) < 216:  # noqa: PLR2004 - the end of tcpi_bytes_retrans
-        return None
-    sent, sent_again = struct.unpack_from("=QQ", raw, 200)
-    return int(sent) - int(sent_again)
+    info = tcp_info(connection) if connection is not None else None
+    return info.left_bytes if info is not None else None
 
 
 def sample(connection: socket.socket | None, *, taken_bytes: int = 0, all_written: bool = False) -> Sample:

@@ -164,6 +164,10 @@ def test_the_fields_are_where_linux_puts_them() -> None:
     struct.pack_into("=Q", raw, 120, 1 << 40)
     assert TcpInfo.parse(bytes(raw)) == TcpInfo(2, 0.3, 7, 0.12, 0.45, 0.08, 0.005, 1 << 40, 65_000)
     assert TcpInfo.parse(bytes(raw[:147])) is None
+    longer = bytes(raw).ljust(200, b"\0") + struct.pack("=QQ", 5000, 1448)
+    told = TcpInfo.parse(longer)
+    assert told is not None
+    assert told.left_bytes == 3552
 
 
 @pytest.mark.anyio
