@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .core.lane import key_rejected
 from .errors import UploadRefused
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("speechstream.wire")
 
 
-@dataclass(frozen=True, slots=True)
-class WireChoice:
+class WireChoice(Struct, frozen=True):
     """Everything the choice for one upload depends on."""
 
     job: JobRecord

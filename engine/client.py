@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
+from msgspec.structs import replace
 
 from . import bounds, config, ending, pipeline
 from .audience import Audience

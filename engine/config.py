@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from .errors import ConfigError
 from .model import MAX_LANES
@@ -64,8 +65,7 @@ SETTINGS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """All settings, resolved. A key is not among them: it is fetched when first needed."""
 
     endpoint: str | None

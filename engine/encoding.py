@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from msgspec.structs import replace
 
 from . import preparing
 from .errors import RecordingChanged, RecordingError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _SHORT_S: Final = 1.5  # what is encoded in less is sent in one piece: a length told at once saves round trips
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Encoding:
     """One artifact in the making, in the folder `spool`. `run` it beside the upload."""
 

@@ -7,12 +7,13 @@ an attached second process read.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 from typing import TypeAlias, get_args
 
+from msgspec import Struct
+from msgspec.structs import asdict
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+
+class Opened(Struct, frozen=True):
     """The job is known.
 
     `resumed` when it existed before, `attached` when another process is its owner, `done` when nothing is left to do.
@@ -25,8 +26,7 @@ class Opened:
     done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """How the recording is prepared, and why, in one line."""
 
     job_id: str
@@ -34,8 +34,7 @@ class Decided:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """Preparing goes on: `done_s` of `total_s` seconds of the recording, `speed` times real time."""
 
     job_id: str
@@ -44,8 +43,7 @@ class Prepared:
     speed: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """The artifact is finished and will not change."""
 
     job_id: str
@@ -53,8 +51,7 @@ class Sealed:
     source_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(Struct, frozen=True):
     """`acked_bytes` of `total_bytes` are confirmed by the server; never goes back within a job.
 
     `unconfirmed_bytes` have left this program and are not confirmed. `limit_bytes_s` is the limit in force, if any, in
@@ -69,8 +66,7 @@ class Uploaded:
     polite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """`done_bytes` of the `total_bytes` that have to be read from the disk to prove something are read."""
 
     job_id: str
@@ -78,8 +74,7 @@ class Checked:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Nothing moves for up to `seconds`, because of `reason`; None where nobody knows for how long."""
 
     job_id: str
@@ -87,24 +82,21 @@ class Waiting:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(Struct, frozen=True):
     """Something a person should know that stops nothing."""
 
     job_id: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """The service answered with its id; it is durable."""
 
     job_id: str
     processing_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Polled:
+class Polled(Struct, frozen=True):
     """The service was asked and is still at work."""
 
     job_id: str
@@ -112,8 +104,7 @@ class Polled:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(Struct, frozen=True):
     """The end line: what the transfer cost, over all runs, and what is known of the bytes that arrived.
 
     `proof` is `verified by server` or `length only`.
@@ -128,15 +119,13 @@ class Transferred:
     proof: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The job is at its end, and its result is durable."""
 
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The attempt ended with an error; `resumable` when the same command goes on."""
 
     job_id: str
@@ -146,8 +135,7 @@ class Failed:
     resumable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """Of many recordings so many are `done`, so many have `failed`; `total` is None until all of them are known."""
 
     done: int

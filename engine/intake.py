@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
+from msgspec.structs import replace
 
 from .errors import InternalError, RecordingError
 from .events import Sealed, Warned
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .runtime.crew import Crew
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Intake:
     """One growing recording on its way to being a sealed artifact at `path`. `run` it beside the upload."""
 

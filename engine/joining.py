@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .core.lane import key_rejected, no_space
 from .errors import InternalError
@@ -30,8 +32,7 @@ log = logging.getLogger("speechstream.upload")
 _WILL_NOT_JOIN: Final = (Gone, Conflict, Refused, TooLarge)
 
 
-@dataclass(slots=True)
-class Joining:
+class Joining(Struct):
     """The joining of one job's lanes.
 
     The joined upload's address is committed before anything else is asked: a server may drop lanes with the join.
@@ -42,7 +43,7 @@ class Joining:
     wire: TusWire
     crew: Crew
     persistence: Persistence
-    _ahead_of: list[Lane] | None = field(default=None, init=False)
+    _ahead_of: list[Lane] | None = None
 
     async def take_up(self, lanes: Sequence[Lane], total_bytes: int) -> bool:
         """Where an earlier run had lanes joined ahead of their end: whether they came to it all the same.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from .redaction import Secret
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+class Span(Struct, frozen=True, order=True):
     """A half-open range of bytes, `start <= offset < stop`."""
 
     start: int
@@ -76,8 +76,7 @@ class Proof(StrEnum):
     LENGTH = "length only"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How large one request's payload may be, as servers state it (bytes)."""
 
     min_bytes: int = 1
@@ -86,8 +85,7 @@ class Limits:
     exact_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """What a server's tus endpoint offers, as its OPTIONS reply said."""
 
     extensions: frozenset[str] = frozenset()
@@ -96,8 +94,7 @@ class Capabilities:
     creation_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """How an artifact is cut. Stored; its parts never change for an upload, and its lanes only by being cut in two.
 
     Parts are the unit of proof, lanes (contiguous) the unit of transfer.
@@ -123,8 +120,7 @@ class Plan:
             yield from range(span.start // self.part_size_bytes, (span.stop - 1) // self.part_size_bytes + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where the server says a lane is (bytes from the lane's start).
 
     `deferred` when it says that it has not been told the length. `processing_id` is set only by a wire whose last reply
@@ -138,8 +134,7 @@ class Standing:
     deferred: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Struct, frozen=True):
     """One append-only remote resource and what is known of it. Counts are bytes from the lane's start.
 
     `acked_bytes` is the server's word. `offered_bytes` is the furthest byte ever handed to the network,
@@ -151,7 +146,7 @@ class Lane:
     index: int
     span: Span
     created: bool = False
-    url: Secret | None = field(default=None, repr=False)
+    url: Secret | None = None
     acked_bytes: int = 0
     offered_bytes: int = 0
     generation: int = 0
@@ -171,8 +166,7 @@ class Lane:
         return self.created and not self.deferred and self.acked_bytes == self.span.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
+class SourceIdentity(Struct, frozen=True):
     """Tells whether a recording is still the same bytes, without reading all of it."""
 
     device: int
@@ -182,8 +176,7 @@ class SourceIdentity:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactRecord:
+class ArtifactRecord(Struct, frozen=True):
     """The bytes that travel, as the manifest remembers them.
 
     While `growing`, nobody knows where they end, and `size_bytes` counts nothing yet. Bytes that were encoded have a
@@ -202,8 +195,7 @@ class ArtifactRecord:
     speed: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """What the transfer cost, kept across runs: the figures of the end line."""
 
     sent_bytes: int = 0
@@ -212,8 +204,7 @@ class Tally:
     sending_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobRecord(Struct, frozen=True):
     """One row of the manifest: everything durable about one recording's way.
 
     `limit_bytes_s` is its own limit of the rate: 0 for none at all, None where what is set for all holds.
@@ -237,8 +228,8 @@ class JobRecord:
     plan: Plan | None = None
     processing_id: str | None = None
     transcription: str | None = None
-    result_url: Secret | None = field(default=None, repr=False)
-    joined_url: Secret | None = field(default=None, repr=False)
+    result_url: Secret | None = None
+    joined_url: Secret | None = None
     join_count: int = 0
     proof: Proof | None = None
     uploaded_at: float | None = None
@@ -248,8 +239,7 @@ class JobRecord:
     tally: Tally = Tally()
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """What the caller came for. `proof` is None where another machine sent it."""
 
     job_id: str
@@ -259,8 +249,7 @@ class Transcript:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """An upload the service has accepted as a job."""
 
     job_id: str
@@ -269,8 +258,7 @@ class Receipt:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """Bytes delivered to a tus server; `url` is the upload's own and a capability."""
 
     job_id: str
@@ -280,8 +268,7 @@ class Delivery:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(Struct, frozen=True):
     """One answer of the service's status call."""
 
     processing_id: str

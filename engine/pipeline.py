@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from .core.job import FINAL, Stage, next_stage
 from .errors import InternalError, SpeechStreamError

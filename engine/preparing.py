@@ -6,11 +6,12 @@ import contextlib
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio.to_thread
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .core.experience import Experience
 from .errors import (
@@ -59,8 +60,7 @@ class Unpreparable(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Prospect:
+class Prospect(Struct, frozen=True):
     """A recording that was looked into, and what is to be made of it."""
 
     info: preprocess.MediaInfo
@@ -68,16 +68,14 @@ class Prospect:
     ffmpeg: preprocess.Ffmpeg
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The recipe that a recording is prepared with, and why, in one line."""
 
     recipe: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """How a recording is to be prepared: recipe and track as asked for, and what `auto` reckons with."""
 
     recipe: str = AUTO

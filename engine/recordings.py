@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .core.job import UNSUBMITTED
 from .core.proof import Verdict
@@ -30,8 +32,7 @@ _ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads li
 _ID_LENGTH: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Recordings:
+class Recordings(Struct, frozen=True):
     """Where jobs begin. `new` makes another job for a recording that has one."""
 
     crew: Crew

@@ -11,8 +11,9 @@ had begun in it begins after; when it is put back, what holds in the hour that c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from .rates import limit_bytes_s
 
@@ -25,8 +26,7 @@ _DAY_MINUTES: Final = 24 * 60
 _ENTRY: Final = re.compile(r"(?:([A-Za-z][A-Za-z,\- ]*?)\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)\s+(\S.*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line: on `days` (0 is Monday), from one minute of the day up to another, so many bytes a second."""
 
     days: frozenset[int]
@@ -43,8 +43,7 @@ class Entry:
         return begun_yesterday or (today in self.days and minute >= self.start_minute)
 
 
-@dataclass(frozen=True, slots=True)
-class Timetable:
+class Timetable(Struct, frozen=True):
     """All entries, in their order."""
 
     entries: tuple[Entry, ...]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .choosing import WireChoice
 from .core.control import MAX_LANES
@@ -36,8 +38,7 @@ log = logging.getLogger("speechstream.upload")
 MAX_JOINS: Final = 3  # refusals to join lanes that all say they are complete, before one lane is used instead
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(Struct, frozen=True):
     """How the caller wants it to travel: by which wire, with checksums, over how many lanes at most.
 
     `request_bytes` is the size of every append but the last, `metadata` what the server is told of the upload beside
@@ -52,8 +53,7 @@ class Manner:
     upload_url: Secret | None = None
 
 
-@dataclass(slots=True)
-class Uploading:
+class Uploading(Struct):
     """One upload of one job, from wherever it stands.
 
     An artifact that is still being written has a `growth`, whose `end` commits where it ended: it returns the job and

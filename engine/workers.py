@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 
 from .core.pacing import RequestSize
 from .model import JobKind
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .wire.interface import Wire
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Workers:
     """Those who bring lanes of one upload to their end. There are never more than `most` at once.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from .media import Sound, StreamInfo
@@ -30,8 +31,7 @@ _ALONE = 0.10
 _RELATED = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
+class Mix(Struct, frozen=True):
     """How channels are brought together.
 
     Attributes:

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import anyio
+from msgspec import Struct
 
 from .errors import ToolHung
 from .pipes import Reader, pipe
@@ -36,8 +36,7 @@ _ENVIRONMENT = frozenset({
 _ANSWER_BYTES = 4 << 20  # a child answers in kilobytes; more is a fault
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Resource limits of a child.
 
     Attributes:
@@ -63,8 +62,7 @@ class Limits:
         return [f"{name}={number}" for name, number in limits.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """How a child ended: exit status (negative: the signal), its output and its last words."""
 
     status: int
@@ -72,8 +70,7 @@ class Answer:
     last_words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Struct, frozen=True):
     """A running child: its standard output and its log, its end, and its standard input if it has one."""
 
     output: Reader

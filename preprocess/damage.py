@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from .child import Limits, ask
 from .errors import ToolHung
@@ -36,8 +37,7 @@ _SLOWEST: Final = 20
 _LEAST_PATIENCE_S: Final = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(Struct, frozen=True):
     """How much is wrong with a recording.
 
     Attributes:
@@ -53,8 +53,7 @@ class Damage:
     is_broken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True):
     """A stretch of the recording's time line without readable sound, in seconds."""
 
     start_s: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from .errors import WishError
 from .estimate import Means, Offer, estimate_bytes, estimate_prepare_s
@@ -34,8 +35,7 @@ _FEW_S = 10
 _MEGA = 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What will be done with a recording, and why.
 
     Attributes:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import heapq
 import itertools
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.lowlevel import RunVar
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-@dataclass(slots=True)
-class Encoders:
+class Encoders(Struct):
     """So many `places`. Whoever asks for one says how early it is: lower goes first."""
 
     places: int

@@ -6,8 +6,9 @@ machine whose `Means.speed` is 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .recipes import AS_IS, COPY, LOSSLESS
 
@@ -36,8 +37,7 @@ _TELLING_S = 60.0  # what is prepared in a moment tells of ffmpeg's start, not o
 _PLAUSIBLE = (0.1, 20.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
+class Means(Struct, frozen=True):
     """What there is to prepare and to send with.
 
     Attributes:
@@ -62,8 +62,7 @@ class Means:
         return self.speed or 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What one recipe would make of a recording, and what that would cost. Unknown times are None.
 
     Attributes:

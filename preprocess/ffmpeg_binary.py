@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 
 import xxhash
+from msgspec import Struct
 
 from .errors import ToolMissing
 
@@ -19,8 +19,7 @@ _ANSWER_S = 20  # a cold start from a slow disk; it takes 50 ms otherwise
 _VERSION_LINE = re.compile(r"ffmpeg version (\S+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Ffmpeg:
+class Ffmpeg(Struct, frozen=True):
     """A tool that was seen to run.
 
     Attributes:

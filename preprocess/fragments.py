@@ -8,8 +8,9 @@ its own time line it begins; each `moof` has for each track a `tfhd` (8.8.7) wit
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,7 @@ class FragmentsError(ValueError):
     """The file is not a whole fragmented MP4; the text says where it breaks."""
 
 
-@dataclass(slots=True)
-class _Track:
+class _Track(Struct):
     number: int = 0
     kind: bytes = b""
     scale_hz: int = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
+from msgspec import Struct
 
 from .errors import SourceChanged
 from .source import open_regular, refused
@@ -16,8 +16,7 @@ _SAMPLE_BYTES = 64 << 10
 _SAMPLES = 8  # with both edges: 2.5 MiB read at most, whatever the size
 
 
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
+class SourceIdentity(Struct, frozen=True):
     """Identity of a file at one moment.
 
     Attributes:

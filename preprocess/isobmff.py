@@ -9,8 +9,9 @@ opens such files and shows the codec that was encrypted, so decoding fails witho
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,7 @@ _DREF_BYTES = 8 + 8 + 4  # its own version and count, then size, type, version a
 _LARGE_HEADER_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """One box: its type, and where its content lies in the file (`stop` may exceed a cut file)."""
 
     kind: bytes
@@ -34,8 +34,7 @@ class Box:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Boxes:
+class Boxes(Struct, frozen=True):
     """What the boxes of a file say.
 
     Attributes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field, to_builtins
 
 from .identification import SourceIdentity
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _SCHEMA: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(Struct, frozen=True):
     """What an artifact is made from and how: equal makings give equal bytes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Making:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Making:
-        """The inverse of `dataclasses.asdict`. Raises `KeyError` or `TypeError` where it is not one."""
+        """The inverse of `msgspec.to_builtins`. Raises `KeyError` or `TypeError` where it is not one."""
         return cls(
             source=SourceIdentity(**facts["source"]),
             recipe=facts["recipe"],
@@ -55,8 +55,7 @@ class Making:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A run of bytes that is on the disk.
 
     Attributes:
@@ -74,8 +73,7 @@ class Note:
     digest: str = ""
 
 
-@dataclass(slots=True)
-class Journal:
+class Journal(Struct):
     """The notes of one artifact, of one generation: bytes of another are never mixed with its own."""
 
     path: Path
@@ -90,12 +88,12 @@ class Journal:
     def begin(self, making: Making) -> None:
         """Forget everything; what is made from now on is another generation. Raises `OSError`."""
         self.generation, self.notes = uuid.uuid4().hex, []
-        head = {"schema": _SCHEMA, "generation": self.generation, "making": asdict(making)}
+        head = {"schema": _SCHEMA, "generation": self.generation, "making": to_builtins(making)}
         self._write(head, os.O_TRUNC)
 
     def add(self, note: Note) -> None:
         """Write a note, and bring it onto the disk. Raises `OSError`."""
-        self._write({key: value for key, value in asdict(note).items() if value or key == "segment"}, os.O_APPEND)
+        self._write({key: value for key, value in to_builtins(note).items() if value or key == "segment"}, os.O_APPEND)
         self.notes.append(note)
 
     def _write(self, line: dict[str, object], how: int) -> None:

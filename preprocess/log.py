@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .child import last_words
 
@@ -20,8 +21,7 @@ _BROKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(Struct, frozen=True):
     """What ffmpeg could not read of a recording.
 
     Attributes:

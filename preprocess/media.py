@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .channels import mix_of
 from .errors import NoAudio
@@ -36,8 +37,7 @@ _FEWEST_BYTES_PER_S = 100  # speech at 3.2 kbit/s takes four times as much; Opus
 _SILENCE_DBFS = -60.0  # a quiet voice across a room is near -45
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(Struct, frozen=True):
     """What was heard in half a minute of an audio stream, taken from all over the recording.
 
     Attributes:
@@ -61,8 +61,7 @@ class Sound:
         return max((level for level in self.levels_dbfs if level is not None), default=-math.inf) < _SILENCE_DBFS
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
+class StreamInfo(Struct, frozen=True):
     """One stream of a recording. Unknown numbers are None.
 
     Attributes:
@@ -98,8 +97,7 @@ class StreamInfo:
     sound: Sound | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MediaInfo:
+class MediaInfo(Struct, frozen=True):
     """What is known about a recording after a probe. Unknown numbers are None.
 
     Attributes:

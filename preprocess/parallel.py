@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 import xxhash
+from msgspec import Struct, field
 
 from .child import Limits, ask
 from .command import decode_command, pcm_format, slice_command
@@ -52,8 +52,7 @@ def worker_count() -> int:
     return min(_WORKERS_MAX, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-@dataclass(slots=True)
-class _Slot:
+class _Slot(Struct):
     """A slice's place in the row; `segment` stays None for one whose bytes are in the artifact already."""
 
     piece: Slice

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .decision import Wish, decide, offer
 from .estimate import Means
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from .media import MediaInfo, StreamInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """What one recipe would make of a recording, and what that would cost. Unknown numbers are None.
 
     Attributes:
@@ -44,8 +44,7 @@ class Row:
     refusal: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Struct, frozen=True):
     """An audio track.
 
     Attributes:
@@ -67,8 +66,7 @@ class Track:
     is_used: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is known of a recording, what each recipe would make of it, and which is taken.
 
     Attributes:

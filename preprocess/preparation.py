@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .child import Limits
 from .command import essence
@@ -65,8 +66,7 @@ _MEDIA_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """Bytes that are ready to be sent.
 
     Attributes:
@@ -92,8 +92,7 @@ class Artifact:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(Struct, frozen=True):
     """What may be spent on an artifact; never which bytes come out.
 
     Attributes:
@@ -153,8 +152,7 @@ async def prepare(
     return _artifact(spool, recipe, record, ffmpeg)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(Struct, frozen=True):
     """An artifact that has to be made."""
 
     info: MediaInfo

@@ -7,12 +7,12 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from .child import Answer, Limits, ask
 from .errors import NoAudio, NotMedia, ToolCrashed, ToolHung, ToolMissing, Truncated, Unreadable, Unsupported

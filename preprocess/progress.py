@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _US_PER_S = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far preparing has come.
 
     Attributes:
@@ -27,8 +27,7 @@ class Progress:
     speed: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(Struct, frozen=True):
     """Preparing waits for something that only a person can change, and goes on by itself.
 
     Attributes:
@@ -40,8 +39,7 @@ class Paused:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """The artifact's bytes can be read from now on, up to the watermark that `Progress` tells.
 
     Attributes:

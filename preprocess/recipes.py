@@ -6,8 +6,10 @@ own determinism needs the bitexact flags, without which Ogg gets a random serial
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 RecipeName = Literal["standard", "high", "small", "lossless", "copy", "video", "as-is"]
 
@@ -25,8 +27,7 @@ _SECOND_FLAC_CHANNEL = 0.6  # of the first one's bytes, where two people take tu
 BITEXACT = {"map_metadata": "-1", "map_chapters": "-1", "fflags": "+bitexact", "flags:a": "+bitexact"}
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """One way to prepare a recording.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import operator
 import sys
 from array import array
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 SAMPLE_BYTES: Final = 2  # signed 16 bit, little endian
 FRAMES_PER_S: Final = 50  # of 20 ms, the packets that Opus makes by default
@@ -28,8 +29,7 @@ OVERLAP_FRAMES: Final = 24
 SLICING: Final = f"{FIRST_SLICES}x{FIRST_S}s/{NOMINAL_S}s/{_SEARCH_S}s/{OVERLAP_FRAMES}"
 
 
-@dataclass(frozen=True, slots=True)
-class PcmFormat:
+class PcmFormat(Struct, frozen=True):
     """How sound lies in memory: interleaved signed 16-bit samples.
 
     Attributes:
@@ -56,8 +56,7 @@ class PcmFormat:
         return self.frame_samples * self.sample_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """A run of sound to be encoded by itself.
 
     Attributes:

@@ -8,8 +8,9 @@ a single slice gives the very bytes that ffmpeg writes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from .ogg import BEGIN_OF_STREAM, END_OF_STREAM, OggError, packets_of, page
 from .slices import FRAMES_PER_S
@@ -24,8 +25,7 @@ _HEADERS: Final = 2  # OpusHead and OpusTags, RFC 7845 section 3
 _PRE_SKIP_AT: Final = 10  # RFC 7845 section 5.1, 16 bits
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """An encoded slice.
 
     Attributes:

@@ -17,11 +17,11 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
+from msgspec import Struct, to_builtins
 
 from .errors import OutputDenied, RecordingError
 from .journal import Journal, Making
@@ -36,8 +36,7 @@ _SCHEMA = 2
 _COPY_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What the sidecar says about a finished artifact."""
 
     making: Making
@@ -150,7 +149,7 @@ class Spool:
     def _write_record(self, record: Record) -> None:
         fresh = self._record_path.with_suffix(".json.new")
         with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"schema": _SCHEMA, **asdict(record)}, file, indent=1)
+            json.dump({"schema": _SCHEMA, **to_builtins(record)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._record_path)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
+from msgspec import Struct, field
 
 from ..core.pacing import UPLOADS_PER_KEY
 from ..errors import ConfigError, GaveUp, InternalError, KeyRejected, OutputError, SpeechStreamError, StateError
@@ -42,8 +42,7 @@ _REMEMBERED: Final = 100  # failures that are told once more at the end
 _CONCERNS_ALL: Final = (KeyRejected, ConfigError, OutputError, StateError, GaveUp)  # the next one would fail as well
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What came of the recordings so far. `failures` are the first of them, by name."""
 
     done: int = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from .options import Common, common
 
@@ -21,8 +22,7 @@ Verdict = Literal["ok", "warning", "error"]
 _LOW_SPACE_BYTES: Final = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What one check found; `hint` is what to do about it."""
 
     check: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
+from msgspec import Struct
 
 from ..core.selection import Passed, Selection
 from ..errors import OutputError, RecordingError, UserError
@@ -28,8 +28,7 @@ T = TypeVar("T")
 _AT_ONCE: Final = 64  # entries listed between two looks at the rest of the program
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """The files and folders of the command line, and which files of the folders are wanted."""
 
     given: tuple[Path, ...]

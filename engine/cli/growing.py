@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
+from msgspec import Struct
 
 from .options import Duration
 
@@ -21,8 +21,7 @@ PIPE: Final = Path("-")
 _STDIN: Final = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Growing:
+class Growing(Struct, frozen=True):
     """How the command takes its recordings: as they are, or while they are being written."""
 
     follow: bool = False

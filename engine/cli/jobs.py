@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec.structs import asdict
 
 from ..model import JobState
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
+from msgspec import Struct
 
 from ..config import PROGRESS, RECIPES, WIRES, size_bytes
 from ..model import MAX_LANES
@@ -82,8 +82,7 @@ class Size(click.ParamType[int]):
         return count
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
+class Common(Struct, frozen=True):
     """What every command that works on jobs understands."""
 
     local: bool = False
@@ -210,7 +209,7 @@ def common(*groups: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(function)
         def command(**values: Any) -> R:
-            names = Common.__dataclass_fields__
+            names = Common.__struct_fields__
             chosen = Common(**{name: values.pop(name) for name in list(values) if name in names})
             return function(chosen, **values)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from .options import Common, Rate, common, recipe_options
 
@@ -71,7 +72,8 @@ def plan(options: Common, files: tuple[Path, ...], *, uplink_bits_s: float | Non
 
 
 def _document(made: Plan) -> dict[str, object]:
-    return {**asdict(made), "source": str(made.source)}
+    document: dict[str, object] = to_builtins(made, enc_hook=str)  # a path is the one thing JSON has no word for
+    return document
 
 
 def _lines(made: Plan) -> Iterator[str]:

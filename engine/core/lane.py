@@ -22,9 +22,11 @@ Every change of state happens in this file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import KeyRejected, ServiceError, UploadRefused
 from ..faults import Corrupted, Fault, Gone, NoSpace, Refused, TooLarge, Unauthorized
@@ -52,8 +54,7 @@ class Doubt(Enum):
     GONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class LaneState:
+class LaneState(Struct, frozen=True):
     """A lane in one run of the program: the durable `lane`, and what this run has still to find out."""
 
     lane: Lane
@@ -66,20 +67,17 @@ class LaneState:
     warning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """Make the remote resource, of `size_bytes`, or of a length to be told later (None)."""
 
     size_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Locate:
+class Locate(Struct, frozen=True):
     """Ask the server for its offset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """Send `span` of the artifact at the lane's `offset_bytes`, and tell the lane's length if it must be told.
 
     Only an append that tells a length may be empty.
@@ -90,15 +88,13 @@ class Append:
     declare_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(Struct, frozen=True):
     """Nothing to do until the artifact reaches beyond byte `offset` or ends."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """Every byte is acknowledged, or presumed so until the submission tells."""
 
 

@@ -6,16 +6,16 @@ be made up for by a tenth of a second, and a piece is a twentieth: together 1.5 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..rates import UNLIMITED
 
 LANE_BYTES_S: Final = 16 << 10  # the smallest request of 64 KiB within the 4 s that one should take (core.pacing)
 
 
-@dataclass(frozen=True, slots=True)
-class Grain:
+class Grain(Struct, frozen=True):
     """How evenly bytes leave.
 
     A piece is what goes in `piece_s` seconds, and at least `least_bytes`: at the least limit, 1 kB/s, an eighth of a
@@ -30,8 +30,7 @@ class Grain:
 FINE: Final = Grain(0.02, 0.02, 2 * 1448)  # half a piece is queue; two full segments are acknowledged at once
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What limits a job that has no limit of its own, in bytes a second; 0 is no limit, None says nothing.
 
     `timed` is the timetable's word for this moment; where it is silent, `usual` holds.

@@ -6,8 +6,10 @@ on its way reached the server late, and the server counts from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..model import Limits
 
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
 MIB: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """At most `calls` within any `window_s` seconds, plus a margin for clocks that run unlike ours."""
 
     calls: int
@@ -41,8 +42,7 @@ UPLOADS_PER_KEY: Final = RateLimit(calls=5, window_s=60.0, margin_s=0.5)  # docu
 STATUS_PER_ID: Final = RateLimit(calls=1, window_s=5.0, margin_s=0.1)  # documented: a status call per 5 s per id
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSizing:
+class RequestSizing(Struct, frozen=True):
     """The band one append should stay in: long enough to hide the round trip, short enough to show progress."""
 
     target_s: float = 4.0  # at 100 ms of RTT the pause between two requests costs 2.5 %

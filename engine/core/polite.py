@@ -25,8 +25,10 @@ happens before a change is felt.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,8 +62,7 @@ MEASURE_S: Final = 2.0
 MEASURE_EVERY_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """One connection as the kernel shows it: whereto, its smoothed RTT, and how much of all was acknowledged."""
 
     path: str

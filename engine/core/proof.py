@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ..model import Proof, Span
 
@@ -23,8 +24,7 @@ class Verdict(StrEnum):
     UNPROVED = "unproved"
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """A file against what is known of it.
 
     Attributes:

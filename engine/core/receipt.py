@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ..errors import UserError
 
@@ -24,8 +26,7 @@ SELF_ALGORITHM: Final = "sha256"
 DIGEST_BYTES: Final = 16  # xxh3-128
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """The bytes of one file, as a receipt tells them: sizes in bytes, digests raw."""
 
     filename: str
@@ -35,8 +36,7 @@ class Content:
     parts: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """When, in epoch seconds; None where it has not happened or is not known."""
 
     made_at: float
@@ -45,8 +45,7 @@ class Times:
     written_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenReceipt:
+class WrittenReceipt(Struct, frozen=True):
     """What was sent where, when, and as which bytes.
 
     `artifact` is what travelled, `recording` what it was made from: the same for `as-is`, and None where the recording

@@ -8,8 +8,9 @@ zero and an exponentially growing bound, as that empties a queue of waiting clie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..faults import Fault, Interrupted, Offline, Severed, Unreachable
 
@@ -19,8 +20,7 @@ _SHORTEST_ORDER_S: Final = 1.0  # “Retry-After: 0”, or a date gone by, must 
 _POLITE_SPREAD_S: Final = 1.0  # clients told the same Retry-After must not come back in one instant
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """The bounds of patience, in seconds."""
 
     budget_s: float = DEFAULT_BUDGET_S
@@ -30,8 +30,7 @@ class RetryPolicy:
     knock_cap_s: float = 5.0  # a link that is back must be noticed soon, and a connection attempt is cheap
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """What to do after a fault: sleep `delay_s`. `attempt` counts failures since the last progress."""
 
     delay_s: float

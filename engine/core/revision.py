@@ -11,9 +11,11 @@ cannot be added (there is one that is no partial upload, or there are 64) the la
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..model import MAX_LANES, Lane, Span
 from .plan import LEAST_LANE_BYTES
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from ..model import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(Struct, frozen=True):
     """What becomes of an upload.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 _SOUND: Final = """
 wav wave w64 rf64 bwf aif aiff aifc caf au snd flac alac ape wv tta mka mp1 mp2 mp3 mpga m4a m4b m4r aac adts ac3 eac3
@@ -37,8 +38,7 @@ class Passed(StrEnum):
     BROKEN = "links to nothing"
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Struct, frozen=True, dict=True):
     """What the user wants of a folder. Patterns are those of a shell, whatever the case of letters.
 
     A pattern with a slash is compared with the path below the folder, `*` standing for slashes too; one without with
@@ -79,8 +79,7 @@ class Selection:
         return tuple(map(_pattern, self.exclude))
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(Struct, frozen=True):
     of_path: bool
     text: re.Pattern[str]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What a directory tells of a file. One that was replaced, or written to, has another."""
 
     inode: int
@@ -18,8 +18,7 @@ class Entry:
     mtime_ns: int
 
 
-@dataclass(slots=True)
-class Settling:
+class Settling(Struct):
     """Files that are waited for until they have been the same for `settle_s` seconds, each handed out once.
 
     How long is measured by our own looks: clocks of cameras, of other machines and of file systems tell what they

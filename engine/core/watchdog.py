@@ -18,9 +18,10 @@ fresh connection always wins (a path that only passes small packets, say) must n
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +45,7 @@ class Phase(Enum):
 _OWES_ANSWERS: Final = frozenset({Phase.SENDING, Phase.DRAINING, Phase.READ_LATE})
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How soon a connection is doubted, in seconds."""
 
     silence_s: float = 1.0  # unanswered: three times the slowest usual RTT; a loss is mended within it at 0.3 s of RTT
@@ -61,8 +61,7 @@ class Patience:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """What is known of a connection at one moment.
 
     `acked_bytes` is what the peer's kernel has acknowledged since the connection began; where `blind`, what the socket

@@ -5,10 +5,11 @@ be asked for while they still grow, and takes no space. The job made from it get
 """
 
 import os
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from .creations import Creation, seal_of
 from .errors import Refusal

@@ -1,13 +1,13 @@
 """How one service runs."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 DAY_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Struct, frozen=True, kw_only=True):
     """Settings of one service; the defaults of the limits are the documented ones.
 
     Attributes:
@@ -40,7 +40,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8000
     key_file: Path | None = None
-    keys: tuple[str, ...] = field(default=(), repr=False)
+    keys: tuple[str, ...] = ()
     keys_from_stdin: bool = False
     exit_with_parent: bool = False
     announce: bool = False
@@ -58,3 +58,7 @@ class Config:
     head_timeout_s: float = 30.0  # 64 KiB at 20 kbit/s
     transcription_s: float = 12 * 3600.0
     idle_timeout_s: float = 120.0
+
+    def __repr__(self) -> str:
+        """Where it runs; `keys` are for nobody to read."""
+        return f"{type(self).__name__}(data={str(self.data)!r}, host={self.host!r}, port={self.port})"

@@ -11,11 +11,11 @@ import json
 import resource
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import h11
+from msgspec import Struct, field
 from starlette.types import Scope
 from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,8 +28,7 @@ _FILES_A_CONNECTION = 2  # its socket, and the upload or body it writes
 _OTHER_FILES = 64  # the database, the worker's pipes, the listener
 
 
-@dataclass(slots=True)
-class Crowd:
+class Crowd(Struct):
     """All connections of a service, and who of them has shown a key.
 
     Attributes:

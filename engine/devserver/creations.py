@@ -10,10 +10,10 @@ An upload's id is a capability and not kept, so the answer is kept sealed with t
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Self
 
 from cryptography.fernet import Fernet
+from msgspec import Struct
 
 from .store import Upload
 
@@ -24,8 +24,7 @@ def seal_of(secret: str, purpose: bytes) -> Fernet:
     return Fernet(base64.urlsafe_b64encode(key))
 
 
-@dataclass(frozen=True, slots=True)
-class Creation:
+class Creation(Struct, frozen=True):
     """A creation under an idempotency key.
 
     Attributes:

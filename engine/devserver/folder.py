@@ -9,16 +9,16 @@ DIR/
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from .errors import SetupError
 
 _PRIVATE = 0o700
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """The data folder of one service."""
 
     root: Path

@@ -2,12 +2,12 @@
 
 import re
 import secrets
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct
 
 from .errors import Refusal
 from .folder import Folder, sync_folder
@@ -45,8 +45,7 @@ def new_job_id() -> str:
     return secrets.token_hex(16)
 
 
-@dataclass(slots=True)
-class Accepted:
+class Accepted(Struct):
     """A job, and whether it was there before this request."""
 
     job: Job

@@ -6,9 +6,10 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 from .errors import SetupError
 
@@ -21,8 +22,7 @@ def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode(), digest_size=32).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
+class Keyring(Struct, frozen=True):
     """Hashes of the API keys and the account of each; the keys themselves are not kept."""
 
     entries: tuple[tuple[bytes, str], ...]

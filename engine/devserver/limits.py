@@ -3,7 +3,8 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 _PRUNE_AT = 10_000  # entries; keeps a long-lived server's table of callers small
 
@@ -12,8 +13,7 @@ def _retry_after(wait_s: float) -> int:
     return max(1, math.ceil(wait_s))
 
 
-@dataclass(slots=True)
-class SlidingWindow:
+class SlidingWindow(Struct):
     """At most ``count`` calls a caller in any ``window_s`` seconds."""
 
     count: int

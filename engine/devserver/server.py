@@ -10,12 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
+from msgspec.structs import replace
 from starlette.applications import Starlette
 
 from .access import HEAD_BYTES_MAX

@@ -5,10 +5,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import to_thread
+from msgspec import Struct, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -26,8 +26,7 @@ _UNNAMED = "recording"
 _NAME_MAX = 1024  # characters
 
 
-@dataclass(slots=True)
-class _Form:
+class _Form(Struct):
     """What a multipart parser reports, written to a file as it comes."""
 
     file: int

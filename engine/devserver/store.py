@@ -4,13 +4,14 @@ Calls block (a commit waits for the disk): call them in a thread.
 """
 
 import sqlite3
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .database import Database, key_digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class Upload(Struct, frozen=True, kw_only=True):
     """One upload as the database knows it; ``name`` is the hash of its id."""
 
     name: str
@@ -30,8 +31,7 @@ class Upload:
         return self.length is not None and self.synced == self.length and self.suspect_from is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """One recording on its way to a transcript."""
 
     id: str

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import weakref
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
@@ -12,6 +11,7 @@ from typing import Self
 import anyio
 import xxhash
 from anyio import to_thread
+from msgspec import Struct
 
 from . import concat
 from .errors import Refusal
@@ -37,8 +37,7 @@ def _is_text(value: str) -> bool:
     return 1 <= len(value) <= _FILENAME_MAX and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """What the JSON says: which upload, and what its bytes must be."""
 
     upload_id: str

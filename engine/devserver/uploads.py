@@ -11,12 +11,13 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .body import Body, End
 from .creations import Creation
@@ -40,8 +41,7 @@ def name_of(upload_id: str) -> str:
     return hashlib.blake2b(upload_id.encode(), digest_size=32).hexdigest()
 
 
-@dataclass(slots=True)
-class Held:
+class Held(Struct):
     """An upload that this request alone may read and write until it lets go."""
 
     upload: Upload
@@ -49,8 +49,7 @@ class Held:
     offset: int
 
 
-@dataclass(slots=True)
-class _Holder:
+class _Holder(Struct):
     body: Body | None
     released: anyio.Event = field(default_factory=anyio.Event)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..events import Prepared, Sealed, Uploaded
 
@@ -10,8 +10,7 @@ _SMOOTHING = 0.2  # weight of the newest rate: steady enough to read, quick enou
 _SAMPLE_S = 1.0  # acknowledgements come in lumps; a rate over less than this says nothing
 
 
-@dataclass(slots=True)
-class Outlook:
+class Outlook(Struct):
     """What is known of one recording that is encoded while it is uploaded.
 
     Attributes:

@@ -9,10 +9,10 @@ import contextlib
 import select
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     import socket
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 KEPT_S: Final = 3.0  # servers close a connection on which nothing is asked, some from 5 s on
 
 
-@dataclass(slots=True)
-class _Spare:
+class _Spare(Struct):
     """A connection, or one in the making until `tried`."""
 
     raw: socket.socket | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ..core.selection import HEAD_BYTES, Passed, Selection, looks_like_a_recording
 from ..errors import RecordingError
@@ -15,16 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A file that looks like a recording, or was named as one, and what its directory entry tells, if there is one."""
 
     path: Path
     facts: os.stat_result | None
 
 
-@dataclass(slots=True)
-class Folder:
+class Folder(Struct):
     """A folder of recordings and all below it, in the order of names. Blocks on the disk.
 
     Linked folders are looked into, every folder once: a link that leads back ends there. `but` is a folder that is

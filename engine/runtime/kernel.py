@@ -12,10 +12,10 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
+from msgspec import Struct
 
 from ..core.watchdog import Sample
 
@@ -34,8 +34,7 @@ _NO_RTT_S: Final = 4000.0  # the field holds ~0 microseconds before there is a s
 _ANSWERS: Final = frozenset({0, errno.ECONNREFUSED})
 
 
-@dataclass(frozen=True, slots=True)
-class TcpInfo:
+class TcpInfo(Struct, frozen=True):
     """The fields of `struct tcp_info` that tell whether a connection lives. Times are seconds."""
 
     probes_lost: int

@@ -11,10 +11,11 @@ and its share of the join. They stay small where that matters, since what a repa
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.plan import CUT_MULTIPLE_BYTES, cut_at, next_open_lane
 from ..model import MOST_LANES, OPEN_END, Lane, Span
@@ -39,8 +40,7 @@ MOST_LANE_BYTES: Final = 256 << 20
 HALVES: Final = 2
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(Struct):
     """A lane that a worker is at. `reserved_stop` is the end of what it is about to send."""
 
     lane: Lane

@@ -11,11 +11,11 @@ import contextlib
 import logging
 import ssl
 import urllib.request
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import anyio
 import httpx
+from msgspec import Struct
 
 from ..core.watchdog import Guard, Phase
 from ..errors import ConfigError, InternalError
@@ -62,16 +62,17 @@ class _Stream(Protocol):
         """What is known of the connection beneath."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """Headers that go to one origin and nowhere else."""
 
     url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """What all lines of one exchanger have in common. `sockets` are ours where no proxy is between."""
 
     clock: Clock

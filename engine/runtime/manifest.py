@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, Self
+
+from msgspec.structs import asdict, replace
 
 from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..events import Uploaded
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 _REPORT_EVERY_S: Final = 0.1
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(Struct):
     """One upload's progress. What was told once is never taken back, whatever a server loses.
 
     The total is what there is to send so far: it grows with an artifact that does.

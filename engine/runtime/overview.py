@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import os
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ..core.job import FINAL
 from ..model import JobState
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _NEWEST: Final = "SELECT * FROM job WHERE state = ? ORDER BY created_at DESC, id DESC"
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """The jobs of a manifest as a list. `read` makes a record of a row, without opening any sealed address."""
 
     database: Database

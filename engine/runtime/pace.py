@@ -7,12 +7,13 @@ looks once a second whether the limit is still the same, so it may change at any
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 import anyio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..core.pace import Bucket, Rules, lanes_worth, limit_in_force
 
@@ -28,16 +29,14 @@ LOOK_EVERY_S: Final = 1.0
 COURTEOUS_SLEEP_S: Final = 0.05
 
 
-@dataclass(slots=True)
-class _Gate:
+class _Gate(Struct):
     """Where lanes queue that share a rate."""
 
     bucket: Bucket
     turn: anyio.Lock = field(default_factory=anyio.Lock)
 
 
-@dataclass(slots=True, weakref_slot=True)
-class Allowance:
+class Allowance(Struct, weakref=True):
     """How fast one job may send. Shared by its lanes, of which `senders` have a request under way."""
 
     job_id: str

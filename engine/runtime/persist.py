@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import Struct
+
 from ..core.retry import Patience, RetryPolicy
 from ..errors import GaveUp
 from ..events import Waiting
@@ -23,11 +25,10 @@ T = TypeVar("T")
 log = logging.getLogger("speechstream.retry")
 
 
-@dataclass(slots=True)
-class _Together:
+class _Together(Struct):
     """What the lanes of one upload have in common."""
 
-    patiences: list[Patience] = field(default_factory=list)
+    patiences: list[Patience] = []
     retries: int = 0
     waited_s: float = 0.0
     _waits_until_s: float = 0.0
@@ -40,7 +41,7 @@ class _Together:
         self._waits_until_s = max(self._waits_until_s, end_s)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Persistence:
     """Patience in action for one stage of one job, or one lane of it; counts what it cost."""
 

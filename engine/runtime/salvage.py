@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from .schema import MIGRATIONS, VERSION, statements
 
@@ -26,8 +27,7 @@ _PAGE_COUNT: Final = slice(28, 32)  # "size of the database file in pages", big-
 _PROBED_BEYOND: Final = 2000  # rows asked for one by one, past the last one that could be read
 
 
-@dataclass(slots=True)
-class Salvaged:
+class Salvaged(Struct):
     """Rows of each table as they were, and the ids of jobs that are known only to have been there.
 
     `processing_ids` are those of jobs whose rows are lost: the service has them all the same. `all_jobs` where

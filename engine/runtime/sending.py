@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,8 +26,7 @@ class Payload(Protocol):
         """Exactly the bytes asked for, or an error that says why not."""
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """What the sender of a request wants to know and to have done while it is on its way.
 
     `on_sent` is told of every piece the socket has taken, by its size, and of the difference (below 0) where the

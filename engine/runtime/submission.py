@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ..core.lane import key_rejected
 from ..errors import UploadRefused
@@ -30,8 +31,7 @@ class Why(Enum):
     DIFFERENT = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """Why the upload must go (on) before it can be submitted; `parts` are those that differ, where they are known."""
 
     why: Why

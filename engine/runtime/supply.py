@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from .clock import Clock
@@ -15,8 +15,7 @@ WORTH_WAITING_S: Final = 1.0  # after which less than that goes as well: it is s
 DEFAULT_IDLE_S: Final = 30.0  # recorders flush every few seconds; a pause button is another matter
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where more of a growing recording comes from: an open pipe, or a file until it has not grown for `idle_s`."""
 
     descriptor: int | None = None
@@ -38,8 +37,7 @@ class Supply(Protocol):
         """Return when there is something worth sending beyond `offset`, or the artifact has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """An artifact that is all there."""
 
     stop: int
@@ -53,8 +51,7 @@ class Sealed:
         """Nothing more will come."""
 
 
-@dataclass(slots=True)
-class Growth:
+class Growth(Struct):
     """An artifact that somebody is still writing."""
 
     clock: Clock

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import Struct, field
 
 from ..core.pacing import STATUS_PER_ID, UPLOADS_PER_KEY
 from ..events import Waiting
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from .manifest import Manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Turns:
+class Turns(Struct, frozen=True):
     """Turns for one API key at one service.
 
     `line` is where the jobs of this process wait for a turn to upload: whoever has waited longest goes first.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 import xxhash
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core import lane as policy
 from ..core.lane import Append, Await, Create, Doubt, Finished, LaneState, Locate
@@ -52,8 +53,7 @@ _UNDECIDED: Final = (Interrupted, ServerTrouble, Nonsense)  # nobody said no: th
 CHECKSUMS: Final = ("xxh3-128", "sha256", "sha1")  # what we can compute, best first
 
 
-@dataclass(slots=True)
-class LaneUpload:
+class LaneUpload(Struct):
     """One lane on its way. Owned by one task, as is `size`, which what was learnt from earlier lanes comes along in."""
 
     job: JobRecord

@@ -12,10 +12,11 @@ import logging
 import socket
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..core.watchdog import Patience, ReplyTimes, Trial
 from ..faults import Severed
@@ -44,16 +45,14 @@ _LOOK_UP_EVERY: Final = 10  # knocks at known addresses to one question to the n
 Address: TypeAlias = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(Struct, frozen=True):
     """The first hop of a connection: the server, or the proxy before it."""
 
     host: str
     port: int
 
 
-@dataclass(slots=True)
-class Errand:
+class Errand(Struct):
     """One exchange under way, as the watchdog sees it.
 
     `read` samples its connection, `ends` names the connection's own address and its peer's once there is one, and
@@ -80,8 +79,7 @@ class Errand:
             self.scope.cancel()
 
 
-@dataclass(frozen=True, slots=True)
-class Senses:
+class Senses(Struct, frozen=True):
     """How the watchdog learns of the world beyond its connections.
 
     `slept_s` is how far the clock that counts sleep is ahead, `local_address` where this machine would send from, and

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
+from msgspec import Struct, field
 
 from ..core.settling import Entry, Settling
 from ..errors import RecordingError
@@ -29,8 +29,7 @@ _SHARE: Final = 20  # a look that takes long, at a slow share, leaves twenty tim
 _AGAIN_S: Final = 60.0  # a stick that was pulled out, a full disk
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """A folder whose recordings are found when they have not changed for `settle_s` seconds and nobody writes them.
 
     A folder that goes away is waited for. With `new_only` what is there at first is not found; with `once` nothing

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from ..core.job import artifact_of
 from ..events import Submitted, Transferred
@@ -30,8 +31,7 @@ HOPELESS: Final = frozenset({"Empty", "Encrypted", "NoAudio", "NotMedia", "Trunc
 CHANGED: Final = frozenset({"Changed", "SourceChanged"})
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True):
     """What the caller asked for beyond the recording itself.
 
     `keep_artifact` until the job is at its end, for `verify`; else only until the service has compared it with its own.
@@ -46,8 +46,7 @@ class Wishes:
     creation_url: str | None = None
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """What its owner works with, and how often in this run the job had to go back: `relapses` and `revisions`.
 
     `folder` is the job's own; who runs an attempt holds the job's lock throughout.

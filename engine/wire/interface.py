@@ -10,8 +10,10 @@ by any worker. The contract:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..faults import Refused
 from ..model import Limits, Standing, WireName
@@ -69,8 +71,7 @@ class Wire(Protocol):
         """Send `span` at `offset_bytes`, and tell the lane's length where it was left open."""
 
 
-@dataclass(frozen=True, slots=True)
-class TusWire:
+class TusWire(Struct, frozen=True):
     """Lanes as tus uploads.
 
     Where the server says so it `joins` several into one, also before they are complete (`joins_ahead`), and `defers`
@@ -166,8 +167,7 @@ class TusWire:
         return tus.append(_url(lane), span, offset_bytes, declare_bytes=declare_bytes, checksum=checksum)
 
 
-@dataclass(frozen=True, slots=True)
-class SingleWire:
+class SingleWire(Struct, frozen=True):
     """The documented call: the whole artifact in one request, which also makes the job."""
 
     endpoint: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from ..faults import Intercepted, Nonsense
 
@@ -19,8 +20,7 @@ REPLY_WAIT_S: Final = 60.0  # tusd holds a HEAD for up to 20 s, @tus/server for 
 LONG_REPLY_WAIT_S: Final = 900.0  # a server may hash or join a very large upload before it answers
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A request's payload: literal bytes around one span of the artifact, never the artifact's bytes."""
 
     before: bytes = b""
@@ -36,8 +36,7 @@ class Body:
 EMPTY: Final = Body()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request. `final_byte_commits` marks a request whose last byte may create a job on the server.
 
     A URL that grants something (an upload's own) is a `Secret`; the service's public ones are text.
@@ -51,8 +50,7 @@ class Request:
     final_byte_commits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """One whole reply. Header names are lower case.
 
     `sent_all` is False where the server answered before the whole request had left.

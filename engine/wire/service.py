@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from ..faults import BadParts, Busy, Fault, Nonsense
 from ..model import JobStatus
@@ -24,8 +25,7 @@ _LONGEST_ID: Final = 256  # a generous bound on what must fit a URL, a terminal 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """All that `POST /v1/upload` by reference says: which upload, and the proof of its bytes."""
 
     upload: Secret

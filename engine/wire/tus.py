@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from ..faults import Gone, Intercepted, Nonsense, Refused
 from ..model import Capabilities, Span, Standing
@@ -39,8 +40,7 @@ _LONG_HEADER_BYTES: Final = 4096  # half of the 8 KiB that common servers allow 
 _NOT_HERE: Final = frozenset({404, 405})
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(Struct, frozen=True):
     """An Upload-Checksum value: the algorithm's name and the raw digest of exactly one request's payload."""
 
     algorithm: str
@@ -51,8 +51,7 @@ class Checksum:
         return "Upload-Checksum", f"{self.algorithm} {base64.b64encode(self.digest).decode()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Struct, frozen=True):
     """A fresh upload resource."""
 
     url: Secret

@@ -58,7 +58,7 @@ PURE = (
 IMPURE = {
     *("os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "ssl", "select", "signal", "sqlite3"),
     *("time", "random", "secrets", "uuid", "threading", "asyncio", "anyio", "httpx", "logging", "urllib.request"),
-    *("xxhash", "click", "tqdm", "cryptography", "filelock", "platformdirs"),
+    *("xxhash", "click", "tqdm", "cryptography", "platformdirs"),
 }
 
 
@@ -137,7 +137,6 @@ def test_policy_and_protocol_touch_nothing(module: str) -> None:
         ("httpcore", {"engine.runtime.direct", "engine.runtime.sockets"}),
         ("tqdm", {"engine.progress.bars"}),
         ("cryptography", {"engine.runtime.sealing"}),
-        ("filelock", {"engine.runtime.ownership"}),
     ],
 )
 def test_a_library_has_one_door(package: str, allowed: set[str]) -> None:
@@ -162,7 +161,7 @@ def test_only_the_client_and_the_command_reach_the_pipeline() -> None:
 def test_every_import_is_ours_a_dependency_or_the_language() -> None:
     """Nothing is imported that the package does not ask for."""
     asked = {
-        *("anyio", "av", "click", "cryptography", "ffmpeg", "filelock", "httpcore", "httpx", "platformdirs"),
+        *("anyio", "av", "click", "cryptography", "ffmpeg", "httpcore", "httpx", "msgspec", "platformdirs"),
         *(
             "imageio_ffmpeg",
             "tqdm",

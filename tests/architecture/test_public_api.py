@@ -12,7 +12,7 @@ import engine.errors
 import preprocess
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("anyio", "av", "click", "cryptography", "ffmpeg", "filelock", "httpx", "imageio_ffmpeg", "tqdm", "xxhash")
+HEAVY = ("anyio", "av", "click", "cryptography", "ffmpeg", "httpx", "imageio_ffmpeg", "tqdm", "xxhash")
 
 
 def names(module: object) -> list[str]:

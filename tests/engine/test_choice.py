@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace as changed
 
 import preprocess
 from engine.errors import KeyRejected, UserError
@@ -41,7 +42,7 @@ def uploaded(house: House, *, mbit_s: float, speed: float | None = None) -> None
     artifact = ArtifactRecord("artifact.ogg", 3000, "audio/ogg", "old.ogg", "standard", is_source=False, speed=speed)
     with Manifest(house.state) as manifest:
         for number in range(5):
-            past = replace(JOB, id=f"past{number}", endpoint=house.service.endpoint, idempotency_key=uuid.uuid4().hex)
+            past = changed(JOB, id=f"past{number}", endpoint=house.service.endpoint, idempotency_key=uuid.uuid4().hex)
             manifest.find_or_add(past, new=True)
             manifest.note(past.id, uploaded_at=float(number), artifact=artifact)
             manifest.add_to_tally(past.id, Tally(sent_bytes=10_000_000, sending_s=80 / mbit_s))

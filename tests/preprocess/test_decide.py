@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from preprocess import RECIPES, MediaInfo, RecipeName, Sound, StreamInfo, Wish, WishError, decide
@@ -29,7 +29,7 @@ def recording(
     audio = StreamInfo(
         0, "audio", codec, rate_hz, channels, start_s=late_s, duration_s=duration_s, bit_rate=bit_rate, sound=sound
     )
-    tracks_of_it = tuple(dataclasses.replace(audio, index=n) for n in range(tracks))
+    tracks_of_it = tuple(msgspec.structs.replace(audio, index=n) for n in range(tracks))
     picture = (StreamInfo(tracks, "video", "h264", width=640, height=480),) if has_video else ()
     return MediaInfo(Path("/r/talk.bin"), size_bytes, format_name, duration_s, 0.0, None, tracks_of_it + picture)
 

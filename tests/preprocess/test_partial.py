@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import xxhash
+from msgspec.structs import replace
 
 from preprocess import SourceIdentity, Unsupported
 from preprocess.journal import Journal, Making, Note

@@ -6,10 +6,10 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import preprocess
 from preprocess import Means, MediaInfo, Sound, StreamInfo, WishError, decide, measured_speed, plan, probe

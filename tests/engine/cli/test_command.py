@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.engine.cli.conftest import Shell, Stubborn
 
-HEAVY = ("httpx", "av", "tqdm", "anyio", "ffmpeg", "cryptography", "filelock", "xxhash", "platformdirs", "preprocess")
+HEAVY = ("httpx", "av", "tqdm", "anyio", "ffmpeg", "cryptography", "xxhash", "platformdirs", "preprocess")
 LOADED = f"""
 import sys
 sys.argv[0] = "speechstream"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from engine.cli.options import Rate
 from engine.model import ArtifactRecord, Tally

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from engine.core.job import FINAL, MOVES, Stage, after_upload, may_move, next_stage
 from engine.model import JobKind, JobRecord, JobState, SourceIdentity, WireName

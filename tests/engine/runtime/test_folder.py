@@ -60,7 +60,7 @@ def test_what_is_left_out_is_not_even_opened(tmp_path: Path) -> None:
     fill(tmp_path, "raw/a.wav", "b.wav")
     seen: list[str] = []
 
-    class Watched(Selection):
+    class Watched(Selection, frozen=True):
         def judge(self, file: str) -> Passed | None:
             seen.append(file)
             return super().judge(file)

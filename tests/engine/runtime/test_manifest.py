@@ -5,10 +5,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.job import FINAL
 from engine.errors import InternalError, NoSuchJob, StateError

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.pacing import UPLOADS_PER_KEY
 from engine.model import JobKind, JobState

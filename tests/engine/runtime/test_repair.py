@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import SpeechStreamError, StateError
 from engine.model import ArtifactRecord, JobState, Lane, Plan, Span, WireName

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from engine.core.watchdog import Guard, Patience, Sample, Trial
 from engine.events import Waiting
