@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})  # a file system that has none
+_HELD: Final = frozenset({errno.EAGAIN, errno.EACCES})  # by another; some file systems say it in the second way
 
 
 @contextlib.contextmanager
@@ -74,20 +75,36 @@ def _lock_file(folder: Path) -> Iterator[int]:
 def owned(folder: Path) -> Iterator[bool]:
     """Try to own the job of this folder: True inside when this process is its owner, False when another is.
 
-    Raises:
-        StateError: the lock file cannot be made.
-    """
-    from filelock import FileLock, Timeout  # slow to import, and `jobs` never needs it
+    False also where its last owner has just removed the folder: what was locked then has no name, and guards nothing.
 
-    lock = FileLock(folder / "owner.lock", thread_local=False, is_singleton=False)
+    Raises:
+        StateError: there can be no lock.
+    """
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        descriptor = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
         yield False
         return
     except OSError as error:
-        raise StateError(f"The job's folder {folder} cannot be locked: {error.strerror or error}") from error
+        raise _unlockable(folder, error) from error
     try:
-        yield True
+        yield _locked(descriptor, folder) and os.fstat(descriptor).st_nlink > 0
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise _unlockable(folder, error) from error
+        return False
+    return True
+
+
+def _unlockable(folder: Path, error: OSError) -> StateError:
+    return StateError(
+        f"The job's folder {folder} cannot be locked: {error.strerror or error}",
+        hint="keep jobs on a disk of this machine: SPEECHSTREAM_STATE_DIR",
+    )

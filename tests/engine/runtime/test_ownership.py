@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +62,39 @@ def test_one_process_may_not_own_a_job_twice(tmp_path: Path) -> None:
     """Two recordings given twice in one command are one job, worked on once."""
     with owned(tmp_path) as first, owned(tmp_path) as second:
         assert (first, second) == (True, False)
+
+
+def test_a_folder_that_is_gone_is_nobodys(tmp_path: Path) -> None:
+    """Its owner removes it behind itself, perhaps just before another looks."""
+    with owned(tmp_path / "job") as mine:
+        assert not mine
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_folder_goes_meanwhile_guards_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes next makes a folder and a lock of the same name: both would own the job."""
+    flock = fcntl.flock
+
+    def removed_first(descriptor: int, how: int) -> None:
+        shutil.rmtree(tmp_path / "job")
+        flock(descriptor, how)
+
+    (tmp_path / "job").mkdir()
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with owned(tmp_path / "job") as mine:
+        assert not mine
+
+
+def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without locks two processes could send the same recording: nothing is done there."""
+
+    def none(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(StateError, match="No locks available") as told, owned(tmp_path):
+        pass
+    assert "SPEECHSTREAM_STATE_DIR" in (told.value.hint or "")
 
 
 def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
