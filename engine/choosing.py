@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from .core.control import MAX_LANES
 from .core.lane import key_rejected
 from .errors import UploadRefused
 from .events import Warned
 from .faults import Unauthorized
 from .model import Capabilities, JobKind, WireName
-from .runtime.upload import CHECKSUMS
 from .wire import tus
 from .wire.address import is_given, with_path
 from .wire.interface import SingleWire, TusWire
 
 if TYPE_CHECKING:
     from .model import ArtifactRecord, JobRecord
+    from .redaction import Secret
     from .runtime.exchange import Exchanger
     from .runtime.manifest import Manifest
     from .runtime.persist import Persistence
@@ -29,6 +30,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("speechstream.wire")
 
 
+class Manner(Struct, frozen=True):
+    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at most.
+
+    `request_bytes` is the size of every append but the last, `metadata` what the server is told of the upload beside
+    what it is always told, `upload_url` an upload that was made for it by somebody else.
+    """
+
+    wire: str = "auto"
+    checksum: bool = False
+    max_lanes: int = MAX_LANES
+    request_bytes: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    upload_url: Secret | None = None
+
+
 class WireChoice(Struct, frozen=True):
     """Everything the choice for one upload depends on."""
 
@@ -36,13 +52,10 @@ class WireChoice(Struct, frozen=True):
     artifact: ArtifactRecord
     base_url: str
     begun: bool
-    wanted: str
-    checksum: bool
+    manner: Manner
     manifest: Manifest
     exchanger: Exchanger
     persistence: Persistence
-    request_bytes: int | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def creation_url(self) -> str:
@@ -63,7 +76,7 @@ class WireChoice(Struct, frozen=True):
             return self._tus(Capabilities())
         if self.job.wire is WireName.TUS and self.begun:
             return self._tus(self._remembered(of_any_age=True) or Capabilities(creation_url=self.creation_url))
-        wanted = self.job.wire or (None if self.wanted == "auto" else WireName(self.wanted))
+        wanted = self.job.wire or (None if self.manner.wire == "auto" else WireName(self.manner.wire))
         found = None if wanted is WireName.SINGLE else await self._capabilities()
         if found is not None and "creation" in found.extensions:
             return self._tus(found)
@@ -92,14 +105,14 @@ class WireChoice(Struct, frozen=True):
             joins="concatenation" in found.extensions,
             joins_ahead="concatenation-unfinished" in found.extensions,
             defers="creation-defer-length" in found.extensions,
-            request_bytes=self.request_bytes,
-            metadata=self.metadata,
+            request_bytes=self.manner.request_bytes,
+            metadata=self.manner.metadata,
         )
 
     def _checksum_algorithm(self, found: Capabilities) -> str | None:
-        if not self.checksum:
+        if not self.manner.checksum:
             return None
-        for algorithm in CHECKSUMS:
+        for algorithm in tus.CHECKSUMS:
             if "checksum" in found.extensions and algorithm in found.checksum_algorithms:
                 return algorithm
         message = "the server offers no checksum that we know; parts are proved at the end instead"

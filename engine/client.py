@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from . import bounds, config, ending, pipeline
 from .audience import Audience
+from .choosing import Manner
 from .core import control
 from .core.job import FINAL, UNSUBMITTED
 from .core.pace import Rules
@@ -22,8 +23,9 @@ from .recordings import Recordings, delivery_address
 from .redaction import Secret
 from .runtime.clock import SystemClock
 from .runtime.courtesy import Courtesy
+from .runtime.credentials import Credentials
 from .runtime.crew import Crew
-from .runtime.exchange import Credentials, Exchanger
+from .runtime.exchange import Exchanger
 from .runtime.kernel import OFF
 from .runtime.local_service import LOCAL
 from .runtime.manifest import Manifest
@@ -33,7 +35,6 @@ from .runtime.polling import ask, until_done
 from .runtime.service_access import ServiceAccess
 from .runtime.supply import DEFAULT_IDLE_S, Source
 from .stages.attempt import Wishes
-from .uploading import Manner
 from .version import VERSION
 from .wire.address import given, same_origin
 

@@ -10,6 +10,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
 from msgspec.structs import replace
 
 from .core.job import FINAL, Stage, next_stage
@@ -22,6 +23,8 @@ from .runtime.ownership import owned
 from .stages.attempt import Attempt, Wishes
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .model import JobRecord
     from .runtime.crew import Crew
 
@@ -103,8 +106,7 @@ async def _next(job: JobRecord, attempt: Attempt) -> JobRecord:
 
             return await prepare(job, attempt)
         case Stage.UPLOAD:
-            from .stages.transfer import transfer
-
+            transfer = await anyio.to_thread.run_sync(_load_transfer)
             return await transfer(job, attempt)
         case Stage.SUBMIT:
             from .stages.submission import hand_in
@@ -120,3 +122,11 @@ async def _next(job: JobRecord, attempt: Attempt) -> JobRecord:
             return ask_a_person(job, attempt)
         case Stage.NOTHING:
             raise InternalError(f"job {job.id} is {job.state} and was run all the same")
+
+
+def _load_transfer() -> Callable[[JobRecord, Attempt], Awaitable[JobRecord]]:
+    """What sends, httpx with it. Loaded beside the loop, where the first connections are being made meanwhile."""
+    from .runtime import line, sockets  # noqa: F401 - the first request would load them
+    from .stages.transfer import transfer
+
+    return transfer

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import anyio.to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .choosing import WireChoice
-from .core.control import MAX_LANES
+from .choosing import Manner, WireChoice
 from .core.plan import DIVISIBLE_BYTES, OPEN_PART_SIZE_BYTES, lane_count, make_plan, open_lane
 from .errors import InternalError
 from .events import Warned
@@ -17,6 +17,7 @@ from .joining import Joining
 from .model import OPEN_END, Lane, Plan, Span
 from .redaction import Secret
 from .runtime.supply import Sealed
+from .runtime.together import together
 from .wire.address import relative_to
 from .wire.interface import TusWire
 from .workers import Workers
@@ -36,21 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("speechstream.upload")
 MAX_JOINS: Final = 3  # refusals to join lanes that all say they are complete, before one lane is used instead
-
-
-class Manner(Struct, frozen=True):
-    """How the caller wants it to travel: by which wire, with checksums, over how many lanes at most.
-
-    `request_bytes` is the size of every append but the last, `metadata` what the server is told of the upload beside
-    what it is always told, `upload_url` an upload that was made for it by somebody else.
-    """
-
-    wire: str = "auto"
-    checksum: bool = False
-    max_lanes: int = MAX_LANES
-    request_bytes: int | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    upload_url: Secret | None = None
 
 
 class Uploading(Struct):
@@ -77,7 +63,9 @@ class Uploading(Struct):
         Raises:
             SpeechStreamError: what cannot be gone on from; all that was acknowledged is kept.
         """
-        wire = await self._choose()
+        async with together() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, self._manifest.prepare_to_seal)
+            wire = await self._choose()
         if self.growth is not None and (not _defers(wire) or self._is_still_all_here()):
             await self._ended()
         lanes = self._planned(wire)
@@ -130,13 +118,11 @@ class Uploading(Struct):
     # -- plan ------------------------------------------------------------------------------------
 
     async def _choose(self) -> Wire:
-        manner = self.manner
         begun = any(lane.created for lane in self._manifest.lanes(self.job))
         crew, persistence = self.crew, self.persistence
         return await WireChoice(
-            self.job, self.artifact, self.base_url, begun, manner.wire, manner.checksum, crew.manifest, crew.exchanger,
-            persistence, manner.request_bytes, manner.metadata
-        ).make()  # fmt: skip
+            self.job, self.artifact, self.base_url, begun, self.manner, crew.manifest, crew.exchanger, persistence
+        ).make()
 
     def _planned(self, wire: Wire) -> list[Lane]:
         """The lanes that there are, or those of a plan made now."""

@@ -12,11 +12,12 @@ from ..wire.address import origin
 from .ahead import Ahead
 from .brake import Brake
 from .clock import SystemClock
+from .connecting import connected
+from .credentials import Credentials
 from .kernel import AUTO, fills
-from .line import Credentials, Line, Shared, Transport, goes_directly, keep_addresses_out_of_logs, trust
 from .pace import Pace
+from .proxies import goes_directly
 from .sending import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Payload, Watch
-from .sockets import Sockets, connected
 from .watchdog import Watchdog
 from .workforce import Workforce
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from ..wire.message import Conversation
     from .clock import Clock
+    from .line import Line, Shared, Transport
 
-__all__ = ["FIRST_PIECE_BYTES", "LARGEST_PIECE_BYTES", "Brake", "Credentials", "Exchanger", "Line", "Payload", "Watch"]
+__all__ = ["FIRST_PIECE_BYTES", "LARGEST_PIECE_BYTES", "Brake", "Credentials", "Exchanger", "Payload", "Watch"]
 
 T = TypeVar("T")
 
@@ -53,24 +55,16 @@ class Exchanger:
         self.brake = Brake(clock)
         self.pace = pace or Pace(clock)
         self.workforce = Workforce(None if transport else LaneControl(max_lanes, filling=fills(congestion)))
+        self._clock = clock
+        self._user_agent = user_agent
+        self._transport = transport
+        self._congestion = congestion
         self._credentials: dict[tuple[str, str, int], Credentials] = {}
-        watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce) if transport is None else None
         self._ahead = Ahead(connected) if transport is None and goes_directly() else None
-        self._shared = Shared(
-            clock,
-            self.brake,
-            user_agent,
-            self._credentials,
-            functools.cache(trust),
-            transport,
-            watchdog,
-            self.pace,
-            congestion,
-            Sockets(self._ahead) if self._ahead is not None else None,
-        )
-        self._lines = [Line(self._shared)]
-        self._free = list(self._lines)
-        keep_addresses_out_of_logs()
+        self._lines: list[Line] = []
+        self._free: list[Line] = []
+        if self._ahead is None:
+            self._add_line()  # a proxy that cannot be used is told of before there is a job
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -94,8 +88,7 @@ class Exchanger:
     async def line(self) -> AsyncIterator[Line]:
         """Lend a connection that nobody else uses meanwhile; one that is idle already, or a new one."""
         if not self._free:
-            self._lines.append(Line(self._shared))
-            self._free.append(self._lines[-1])
+            self._add_line()
         line = self._free.pop()
         try:
             yield line
@@ -112,3 +105,36 @@ class Exchanger:
         """
         async with self.line() as line:
             return await line.converse(conversation, payload, watch)
+
+    def _add_line(self) -> None:
+        from .line import Line
+
+        self._lines.append(Line(self._shared))
+        self._free.append(self._lines[-1])
+
+    @functools.cached_property
+    def _shared(self) -> Shared:
+        """What lines have in common. httpx is imported now: many commands never send anything."""
+        from .line import Shared, keep_addresses_out_of_logs, trust
+
+        keep_addresses_out_of_logs()
+        watchdog = None
+        if self._transport is None:
+            watchdog = Watchdog(SystemClock(), self.brake.link, workforce=self.workforce)
+        sockets = None
+        if self._ahead is not None:
+            from .sockets import Sockets
+
+            sockets = Sockets(self._ahead)
+        return Shared(
+            self._clock,
+            self.brake,
+            self._user_agent,
+            self._credentials,
+            functools.cache(trust),
+            self._transport,
+            watchdog,
+            self.pace,
+            self._congestion,
+            sockets,
+        )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..wire.message import Conversation, Request
     from .brake import Brake
     from .clock import Clock
+    from .credentials import Credentials
     from .pace import Pace
     from .sending import Payload
     from .sockets import Sockets
@@ -60,16 +61,6 @@ _CONNECTED: Final = "connection.connect_tcp.complete"
 class _Stream(Protocol):
     def get_extra_info(self, info: str) -> object:
         """What is known of the connection beneath."""
-
-
-class Credentials(Struct, frozen=True):
-    """Headers that go to one origin and nowhere else."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r})"
 
 
 class Shared(Struct, frozen=True):
@@ -286,11 +277,6 @@ def _client(shared: Shared) -> httpx.AsyncClient:
             f"The proxy that the environment names cannot be used: {scrub(str(error))}",
             hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
         ) from error
-
-
-def goes_directly() -> bool:
-    """Whether the environment names no proxy at all."""
-    return not set(urllib.request.getproxies()) - {"no"}
 
 
 def first_hop(url: str) -> Door:

@@ -98,6 +98,14 @@ class Manifest:
             ) from error
         return path
 
+    def prepare_to_seal(self) -> None:
+        """Have ready what seals addresses, while a server is asked for the first one; may be done in any thread.
+
+        Raises:
+            StateError: the sealing key cannot be written or read.
+        """
+        self._seal.prepare()
+
     def spool(self, job_id: str) -> Path:
         """Where a job's prepared artifact lies, if it does; nothing is made."""
         return self.folder / "jobs" / job_id / "spool"

@@ -120,25 +120,23 @@ def require_known(connection: sqlite3.Connection, where: str) -> int:
 
 
 def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Bring the manifest to this version, each step a transaction of its own.
+    """Bring the manifest to this version, all of it or nothing: a disk waits once, and no version is in between.
 
     Raises:
         StateError: it was written by a newer version; nothing is touched.
     """
-    version = require_known(connection, where)
-    while version < VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version < VERSION:
-                for statement in statements(MIGRATIONS[version]):
-                    connection.execute(statement)
-                version += 1
-                connection.execute(f"PRAGMA user_version = {version}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+    if require_known(connection, where) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for script in MIGRATIONS[require_known(connection, where) :]:  # another process may have been first
+            for statement in statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def statements(script: str) -> list[str]:

@@ -8,6 +8,7 @@ who can read the whole folder; nothing that must work unattended could.
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 from ..errors import StateError
@@ -30,6 +31,15 @@ class Seal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / KEY_FILE
+        self._making = threading.Lock()
+
+    def prepare(self) -> None:
+        """Load the cipher and make the key, which takes 15 ms and waits for the disk; may be done in any thread.
+
+        Raises:
+            StateError: the key file cannot be written or read.
+        """
+        self._cipher(make=True)
 
     def close(self, secret: Secret) -> bytes:
         """The sealed form.
@@ -62,7 +72,8 @@ class Seal:
             return Fernet(self._path.read_bytes())
         except FileNotFoundError as error:
             if make:
-                return Fernet(self._make_key(Fernet.generate_key()))
+                with self._making:
+                    return Fernet(self._make_key(Fernet.generate_key()))
             raise StateError(
                 f"{self._path} is gone, and with it the upload addresses in the manifest",
                 hint=_WAY_OUT,

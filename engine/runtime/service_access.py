@@ -14,7 +14,7 @@ import anyio.to_thread
 from ..errors import ConfigError
 from ..events import Warned
 from ..wire.address import origin
-from .exchange import Credentials
+from .credentials import Credentials
 from .keys import find_key
 from .local_service import LOCAL, run_local_service
 from .turns import Turns, account_of

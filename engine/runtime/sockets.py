@@ -2,7 +2,7 @@
 
 asyncio's transports copy what the kernel does not take at once, and their TLS goes through two buffers more. Over TLS
 these cost a sixth less processor time for a GB (bench/loopback.py), and 10 MiB less memory. A socket that we
-hold ourselves can also have its options before it is connected.
+hold ourselves can also have been connected before there was anything to say (`ahead`).
 
 The base of `direct`, the other importer of httpcore, whose network backends are made to be replaced.
 """
@@ -10,10 +10,6 @@ The base of `direct`, the other importer of httpcore, whose network backends are
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
-import os
-import socket
 import ssl
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -21,19 +17,16 @@ import anyio
 import httpcore
 
 from .ahead import is_readable
+from .connecting import connected
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from .ahead import Ahead
 
-Address: TypeAlias = tuple[
-    socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]
-]  # as getaddrinfo tells them
 Sessions: TypeAlias = dict[str | None, ssl.SSLSession]
-_NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
-_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _GONE: Final = (OSError, anyio.ClosedResourceError)
 
 
@@ -85,8 +78,8 @@ class Sockets(httpcore.AsyncNetworkBackend):
         with _CONNECTING, anyio.fail_after(timeout):
             if self._ahead is not None and (spare := await self._ahead.take(host, port)) is not None:
                 return Connection(spare, self._sessions)
-            options = [*_OPTIONS, *(socket_options or ())]
-            return Connection(await _first_to_answer(host, port, local_address, options), self._sessions)
+            fresh = await connected(host, port, local_address, tuple(socket_options or ()))
+            return Connection(fresh, self._sessions)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -216,82 +209,3 @@ class Connection(httpcore.AsyncNetworkStream):
                 await anyio.wait_readable(self._raw)
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._raw)
-
-
-async def connected(host: str, port: int) -> socket.socket:
-    """A socket that is connected to the first address of a host that answers.
-
-    Raises:
-        OSError: none did, or there is no such host.
-    """
-    return await _first_to_answer(host, port, None, _OPTIONS)
-
-
-async def _first_to_answer(
-    host: str, port: int, local_address: str | None, options: Iterable[httpcore.SOCKET_OPTION]
-) -> socket.socket:
-    """Connect to a host's addresses, each a moment after the one before, until one answers (RFC 8305)."""
-    found = _in_turn(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    failures: list[OSError] = []
-    won: list[socket.socket] = []
-    with contextlib.ExitStack() as spare:
-
-        async def attempt(family: socket.AddressFamily, address: tuple[object, ...], failed: anyio.Event) -> None:
-            try:
-                fresh = await _connected(family, address, local_address, options)
-            except OSError as error:
-                failures.append(error)
-                failed.set()
-            else:
-                won.append(spare.enter_context(fresh))
-                attempts.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as attempts:
-            for family, address in found:
-                failed = anyio.Event()
-                attempts.start_soon(attempt, family, address, failed)
-                with anyio.move_on_after(_NEXT_ADDRESS_AFTER_S):
-                    await failed.wait()
-        if not won:
-            raise _none_answered(failures)
-        return won[0].dup()
-
-
-def _none_answered(failures: list[OSError]) -> OSError:
-    if len(failures) == 1:
-        return failures[0]
-    error = OSError("no address answered")
-    error.__cause__ = ExceptionGroup("one failure an address", failures)
-    return error
-
-
-def _in_turn(found: Iterable[Address]) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    """The addresses in the system's order, but families in alternation, so that a dead one costs one delay."""
-    families: dict[socket.AddressFamily, list[tuple[object, ...]]] = {}
-    for family, _, _, _, address in found:
-        families.setdefault(family, []).append(address)
-    rounds = itertools.zip_longest(*([(family, each) for each in known] for family, known in families.items()))
-    return [pair for pairs in rounds for pair in pairs if pair is not None]
-
-
-async def _connected(
-    family: socket.AddressFamily,
-    address: tuple[object, ...],
-    local_address: str | None,
-    options: Iterable[httpcore.SOCKET_OPTION],
-) -> socket.socket:
-    with contextlib.ExitStack() as unless_connected:
-        fresh = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        fresh.setblocking(False)  # noqa: FBT003 - the call's own form
-        for option in options:
-            fresh.setsockopt(*option)
-        if local_address is not None:
-            fresh.bind((local_address, 0))
-        error = fresh.connect_ex(address)
-        if error == errno.EINPROGRESS:
-            await anyio.wait_writable(fresh)
-            error = fresh.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-        unless_connected.pop_all()
-        return fresh

@@ -24,7 +24,7 @@ from ..model import JobKind, JobState, Limits, Proof, Span, Tally
 from ..redaction import Secret
 from ..wire.address import relative_to, resolve
 from ..wire.tus import Checksum
-from .exchange import Watch
+from .sending import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,6 @@ _HASHES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "xxh3-128": xxhash.xxh3_128_digest,
 }
 _UNDECIDED: Final = (Interrupted, ServerTrouble, Nonsense)  # nobody said no: the request may have had its effect
-CHECKSUMS: Final = ("xxh3-128", "sha256", "sha1")  # what we can compute, best first
 
 
 class LaneUpload(Struct):

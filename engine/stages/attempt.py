@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
+from ..choosing import Manner
 from ..core.job import artifact_of
 from ..events import Submitted, Transferred
 from ..model import JobKind, JobState, Proof
@@ -14,7 +15,6 @@ from ..runtime.artifact import ArtifactFile
 from ..runtime.persist import Persistence
 from ..runtime.supply import Source
 from ..runtime.turns import Turns
-from ..uploading import Manner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

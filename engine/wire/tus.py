@@ -30,6 +30,7 @@ OWN_HEADERS: Final = re.compile(  # what says where bytes go and how many they a
     r"(?:upload|tus)-.*|content-(?:length|type)|transfer-encoding|idempotency-key|host", re.IGNORECASE
 )
 OWN_METADATA: Final = ("filename", "filetype")
+CHECKSUMS: Final = ("xxh3-128", "sha256", "sha1")  # what we can compute, best first
 
 Headers = tuple[tuple[str, str], ...]
 

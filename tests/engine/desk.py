@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from engine.choosing import Manner
 from engine.core.retry import RetryPolicy
 from engine.events import Warned
 from engine.model import ArtifactRecord, JobState
@@ -17,7 +18,7 @@ from engine.runtime.exchange import Exchanger
 from engine.runtime.manifest import Manifest
 from engine.runtime.persist import Persistence
 from engine.runtime.turns import Turns
-from engine.uploading import Manner, Uploading
+from engine.uploading import Uploading
 from tests.engine.tus_server import Killed
 from tests.engine.world import JOB, Events, FakeClock
 

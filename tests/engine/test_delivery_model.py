@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from engine import pipeline
+from engine.choosing import Manner
 from engine.core import plan as planning
 from engine.core.retry import RetryPolicy
 from engine.errors import AmbiguousUpload, SpeechStreamError
@@ -31,7 +32,6 @@ from engine.runtime.line import trust
 from engine.runtime.manifest import Manifest
 from engine.runtime.turns import Turns
 from engine.stages.attempt import Wishes
-from engine.uploading import Manner
 from tests.engine.speech_server import SpeechServer
 from tests.engine.tus_server import JOINING, Killed
 from tests.engine.world import JOB, Events, FakeClock
@@ -204,5 +204,5 @@ def small_and_quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "PART_SIZE_BYTES", PART_BYTES)
         patch.setattr(planning, "LEAST_LANE_BYTES", LANE_BYTES)
-        patch.setattr("engine.runtime.exchange.trust", lambda: context)
+        patch.setattr("engine.runtime.line.trust", lambda: context)
         yield

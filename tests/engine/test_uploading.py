@@ -318,16 +318,19 @@ def growing(state: Path, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.M
     return desk
 
 
-async def grow(desk: Desk, growth: Growth, pieces: int = 13, stop: int = len(CONTENT)) -> None:
-    """Write the artifact in so many pieces, then end it."""
-    size = -(-stop // pieces)
-    for start in range(0, stop, size):
+async def grow(
+    desk: Desk, growth: Growth, pieces: int = 13, stop: int = len(CONTENT), *, start: int = 0, ends: bool = True
+) -> None:
+    """Write the artifact from `start` to `stop` in so many pieces, then end it."""
+    size = -(-(stop - start) // pieces)
+    for each in range(start, stop, size):
         with desk.artifact.open("ab") as file:
-            file.write(CONTENT[start : min(start + size, stop)])
-        growth.reached(min(start + size, stop))
+            file.write(CONTENT[each : min(each + size, stop)])
+        growth.reached(min(each + size, stop))
         for _ in range(20):
             await anyio.lowlevel.checkpoint()
-    growth.end()
+    if ends:
+        growth.end()
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
@@ -335,17 +338,22 @@ async def test_what_grows_is_sent_while_it_grows(growing: Desk, lanes: int) -> N
     """With one open lane or with several, every byte goes once, the first before the last is written."""
     desk, server = replace(growing, lanes=lanes), TusServer()
     growth = Growth(desk.clock)
-    early: list[int] = []
+    early = anyio.Event()
 
     def strike(_: int, kind: str) -> None:
         if kind == "PATCH":
-            early.append(growth.stop)
+            early.set()
+
+    async def grow_while_sending() -> None:
+        await grow(desk, growth, stop=len(CONTENT) // 2, ends=False)
+        with anyio.fail_after(10):
+            await early.wait()
+        await grow(desk, growth, start=len(CONTENT) // 2)
 
     server.strike = strike
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(grow, desk, growth)
+        tasks.start_soon(grow_while_sending)
         await desk.run(server, growth)
-    assert early[0] < len(CONTENT)
     assert server.uploads[desk.url()].content == CONTENT
     assert server.uploads[desk.url()].complete
     assert server.received_bytes == len(CONTENT)

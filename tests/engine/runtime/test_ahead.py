@@ -13,7 +13,8 @@ import pytest
 
 from engine.runtime import ahead as module
 from engine.runtime.ahead import Ahead
-from engine.runtime.sockets import Sockets, connected
+from engine.runtime.connecting import connected
+from engine.runtime.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
