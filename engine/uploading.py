@@ -63,9 +63,10 @@ class Uploading(Struct):
         Raises:
             SpeechStreamError: what cannot be gone on from; all that was acknowledged is kept.
         """
+        begun = any(lane.created for lane in self._manifest.lanes(self.job))  # a lost key is told of before one is made
         async with together() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, self._manifest.prepare_to_seal)
-            wire = await self._choose()
+            wire = await self._choose(begun=begun)
         if self.growth is not None and (not _defers(wire) or self._is_still_all_here()):
             await self._ended()
         lanes = self._planned(wire)
@@ -117,8 +118,7 @@ class Uploading(Struct):
 
     # -- plan ------------------------------------------------------------------------------------
 
-    async def _choose(self) -> Wire:
-        begun = any(lane.created for lane in self._manifest.lanes(self.job))
+    async def _choose(self, *, begun: bool) -> Wire:
         crew, persistence = self.crew, self.persistence
         return await WireChoice(
             self.job, self.artifact, self.base_url, begun, self.manner, crew.manifest, crew.exchanger, persistence

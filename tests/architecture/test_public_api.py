@@ -70,6 +70,14 @@ def test_importing_the_library_costs_nothing() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_what_speaks_to_servers_is_loaded_when_something_is_to_be_sent() -> None:
+    """It takes longer to load than all the rest; the first connection is made meanwhile."""
+    heavy = ("httpx", "httpcore", "h11", "ssl", "cryptography", "preprocess", "av")
+    program = f"import sys, engine.client; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_the_package_says_that_it_is_typed() -> None:
     """Type checkers read our hints in programs that install us (PEP 561)."""
     assert (ROOT / "engine" / "py.typed").is_file()

@@ -18,6 +18,7 @@ from engine.model import Span
 from engine.redaction import Secret
 from engine.runtime.clock import SystemClock
 from engine.runtime.exchange import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Credentials, Exchanger, Watch
+from engine.runtime.proxies import goes_directly
 from engine.runtime.sending import Outgoing
 from engine.wire.message import Body, Conversation, Request, Response
 from tests.engine.world import FakeClock, Script, answers, breaks
@@ -198,6 +199,21 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "directly"),
+    [
+        ("HOME", "/", True),
+        ("ALL_PROXY", "http://127.0.0.1:1", False),
+        ("https_proxy", "http://127.0.0.1:1", False),
+        ("no_proxy", "localhost", True),
+    ],
+)
+def test_whether_anything_names_a_proxy(no_proxy: pytest.MonkeyPatch, name: str, value: str, directly: bool) -> None:  # noqa: FBT001 - a column
+    """However it is spelt; what to keep from a proxy names none."""
+    no_proxy.setenv(name, value)
+    assert goes_directly() is directly
 
 
 def test_a_proxy_that_cannot_be_used(clock: FakeClock, no_proxy: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,20 @@ def test_a_lost_key_is_told_and_hides_nothing_else(state: Path) -> None:
         with pytest.raises(StateError, match=r"seal\.key is gone"):
             manifest.lanes(JOB)
     assert not (state / "seal.key").exists()
+
+
+def test_whoever_comes_first_makes_the_key(state: Path) -> None:
+    """Several jobs of one command begin at once, each with a thread that has the key ready: there is one key."""
+    with Manifest(state) as manifest:
+        with ThreadPoolExecutor(8) as threads:
+            for _ in range(8):
+                threads.submit(manifest.prepare_to_seal)
+        key = (state / "seal.key").read_bytes()
+        manifest.find_or_add(JOB, new=False)
+        manifest.save_lane(JOB.id, Lane(0, Span(0, 1), created=True, url=Secret(URL)))
+        assert manifest.lanes(JOB)[0].url == Secret(URL)
+    assert (state / "seal.key").read_bytes() == key
+    assert [path.name for path in state.glob("seal*")] == ["seal.key"]
 
 
 def test_a_key_that_is_none_is_told(state: Path) -> None:
