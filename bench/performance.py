@@ -69,13 +69,14 @@ def _share(one: Found) -> str:
 
 def _links(found: Found) -> Table:
     table = [["link", "profile", "contestant", "MB", "share", "lowest to highest", "ours / its", "sent again"]]
-    best: dict[tuple[str, str], float | None] = {}
-    for one in found["figures"]:
+    figures = _by_link(found)
+    first: dict[tuple[str, str], float | None] = {}
+    for one in figures:
         if _is_ours(one["contestant"]):
-            best.setdefault((one["link"], one["profile"]), one["share"])
-    for one in found["figures"]:
+            first.setdefault((one["link"], one["profile"]), one["share"])
+    for one in figures:
         shares = [run["share"] for run in one["runs"].values() if run["share"] is not None]
-        ours = best.get((one["link"], one["profile"]))
+        ours = first.get((one["link"], one["profile"]))
         ratio = f"{ours / one['share']:.2f}" if ours and one["share"] else ""
         between = f"{min(shares):.3f} to {max(shares):.3f}" if shares else ""
         names = [one["link"], one["profile"], one["contestant"], str(one["size_mb"])]
@@ -85,9 +86,20 @@ def _links(found: Found) -> Table:
     return table
 
 
+def _by_link(found: Found) -> list[Found]:
+    """Link by link; ours first, and that over what users' systems have before that over BBR, as others are compared."""
+    order = list(dict.fromkeys((one["link"], one["profile"]) for one in found["figures"]))
+
+    def place(one: Found) -> tuple[int, bool, bool]:
+        name = one["contestant"]
+        return order.index((one["link"], one["profile"])), not _is_ours(name), "--congestion off" not in name
+
+    return sorted(found["figures"], key=place)
+
+
 def _links_plot(found: Found) -> str:
     rows: dict[str, list[Bar]] = {}
-    for one in found["figures"]:
+    for one in _by_link(found):
         bar = Bar(one["contestant"], one["share"] or 0.0, _share(one), _is_ours(one["contestant"]))
         rows.setdefault(f"{one['profile']}, {one['link']}", []).append(bar)
     return bars("Share of the link's capacity", _grouped(rows))
@@ -263,7 +275,8 @@ CHAPTERS: Final = (
         "stopped after the time a run may take shows what had arrived by then. Who sends over one connection has\n"
         "less to carry where it would take hours. In a schedule (`at=`) a link is down for 6 s at 9, say, and\n"
         "a NAT forgets every connection at 22; the train's own outages come as well, unless put off by 900 s. What\n"
-        "ours sent again is by its own count.",
+        "ours sent again is by its own count. `ours / its` compares our first row of a link, which goes over the same\n"
+        "congestion control as the others.",
         _links,
         _links_plot,
     ),

@@ -329,13 +329,13 @@ class Client:
         job = await self._taken_up(name)
         return await (self._to_delivery(job) if job.kind is JobKind.DELIVERY else self._to_transcript(job))
 
-    async def hand_over(self, name: str) -> JobRecord:
-        """Go on with a job only until the service has it (a delivery: until it is delivered).
+    async def bring_on(self, name: str) -> JobRecord:
+        """Go on with a job only until all its bytes are where they go, and leave it to `resume` to make a job of them.
 
         Raises:
             SpeechStreamError: as `transcribe`.
         """
-        return await self._run(await self._taken_up(name), JobState.PROCESSING)
+        return await self._run(await self._taken_up(name), JobState.SUBMITTING)
 
     async def _taken_up(self, name: str) -> JobRecord:
         job = self._manifest.job(name)

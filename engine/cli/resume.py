@@ -51,10 +51,10 @@ def resume(options: Common, jobs: tuple[str, ...]) -> None:
                 print_heading(result.source)
             print_transcript(line)
 
-    async def hand_over(client: Client, name: str) -> str:
-        return (await client.hand_over(name)).id
+    async def bring(client: Client, name: str) -> str:
+        return (await client.bring_on(name)).id
 
     async def finish(client: Client, job_id: str) -> Transcript | Receipt | Delivery:
         return await client.resume(job_id)
 
-    each(options, names, hand_over, finish, show)
+    each(options, names, bring, finish, show)

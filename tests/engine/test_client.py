@@ -604,3 +604,14 @@ class TestFolders:
         assert await house.transcribe() == TEXT
         assert house.service.requests == []
         assert list((house.state / "jobs").iterdir()) == []
+
+
+async def test_who_waits_for_a_turn_to_submit_holds_up_no_upload(house: House) -> None:
+    """Of a resumed job its bytes are brought first, which a few may do at once; its turn it waits for apart."""
+    job = await house.stopped_by_401(PATCH)
+    async with house.client() as client:
+        brought = await client.bring_on(job.id)
+        assert brought.state is JobState.SUBMITTING
+        assert SUBMIT not in house.service.requests
+        assert getattr(await client.resume(job.id), "text", None) == TEXT
+    assert list(house.service.jobs.values()) == [CONTENT]

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -274,12 +275,13 @@ def test_a_lost_key_is_told_and_hides_nothing_else(state: Path) -> None:
     assert not (state / "seal.key").exists()
 
 
-def test_whoever_comes_first_makes_the_key(state: Path) -> None:
+def test_whoever_comes_first_makes_the_key(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several jobs of one command begin at once, each with a thread that has the key ready: there is one key."""
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.02))
     with Manifest(state) as manifest:
         with ThreadPoolExecutor(8) as threads:
-            for _ in range(8):
-                threads.submit(manifest.prepare_to_seal)
+            made = [threads.submit(manifest.prepare_to_seal) for _ in range(8)]
+        assert [each.result() for each in made] == [None] * 8
         key = (state / "seal.key").read_bytes()
         manifest.find_or_add(JOB, new=False)
         manifest.save_lane(JOB.id, Lane(0, Span(0, 1), created=True, url=Secret(URL)))
