@@ -6,7 +6,6 @@ import gc
 from typing import Final
 
 _WHILE_LOADING: Final = 50_000  # objects; looking after every 700, as usual, takes 20 ms of a start
-LOADING_S: Final = 1.0  # of a command's work: what speaks to servers is loaded when it begins
 _usual: Final = gc.get_threshold()
 
 

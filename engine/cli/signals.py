@@ -48,12 +48,11 @@ def run_until_signalled(work: Callable[[], Awaitable[T]]) -> T:
 
     import anyio
 
+    garbage.working()
     interruption = _Interruption()
 
     async def watched() -> T:
-        loop = asyncio.get_running_loop()
-        loop.call_later(garbage.LOADING_S, garbage.working)
-        interruption.begins(loop, asyncio.current_task())
+        interruption.begins(asyncio.get_running_loop(), asyncio.current_task())
         return await work()
 
     with interruption.heard():
