@@ -9,6 +9,7 @@ is left out: `.ci/peers DIR` installs the npm packages, `--peers DIR` says where
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import random
 import statistics
@@ -80,15 +81,23 @@ def measure(options: argparse.Namespace, ground: Ground, file: Path, size_bytes:
     runs: dict[tuple[str, str], list[Cost]] = {}
     for number in range(options.rounds):
         for place in places:
-            for contestant in CONTESTANTS:
+            turn = number % len(CONTESTANTS)
+            for contestant in CONTESTANTS[turn:] + CONTESTANTS[:turn]:
                 if not contestant.is_here(ground) or (options.ours and contestant.name != OURS):
                     continue
+                os.sync()  # nobody waits for what the one before him wrote
                 with place.open(ground) as opened:
                     cost = contestant.send(ground, opened, file)
                 runs.setdefault((place.name, contestant.name), []).append(cost)
                 rate = size_bytes / 1e6 / cost.seconds
                 print(f"round {number + 1}: {place.name}: {contestant.name}: {rate:.0f} MB/s", file=sys.stderr)
-    return [Figure.of(place, contestant, size_bytes, costs) for (place, contestant), costs in runs.items()]
+    order = [contestant.name for contestant in CONTESTANTS]
+    return [
+        Figure.of(place, contestant, size_bytes, costs)
+        for (place, contestant), costs in sorted(
+            runs.items(), key=lambda one: ([place.name for place in places].index(one[0][0]), order.index(one[0][1]))
+        )
+    ]
 
 
 def table(figures: Sequence[Figure]) -> str:
