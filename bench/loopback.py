@@ -78,26 +78,19 @@ def payload(file: Path, size_mib: int, *, sparse: bool) -> int:
 def measure(options: argparse.Namespace, ground: Ground, file: Path, size_bytes: int) -> list[Figure]:
     """Have every contestant send the file to every place, `options.rounds` times."""
     places = [place for place in PLACES if options.only in place.name and place.is_here(ground)]
-    runs: dict[tuple[str, str], list[Cost]] = {}
+    here = [one for one in CONTESTANTS if one.is_here(ground) and (not options.ours or one.name == OURS)]
+    runs: dict[tuple[str, str], list[Cost]] = {(place.name, one.name): [] for place in places for one in here}
     for number in range(options.rounds):
+        turn = number % len(here)
         for place in places:
-            turn = number % len(CONTESTANTS)
-            for contestant in CONTESTANTS[turn:] + CONTESTANTS[:turn]:
-                if not contestant.is_here(ground) or (options.ours and contestant.name != OURS):
-                    continue
+            for contestant in here[turn:] + here[:turn]:
                 os.sync()  # nobody waits for what the one before him wrote
                 with place.open(ground) as opened:
                     cost = contestant.send(ground, opened, file)
-                runs.setdefault((place.name, contestant.name), []).append(cost)
+                runs[place.name, contestant.name].append(cost)
                 rate = size_bytes / 1e6 / cost.seconds
                 print(f"round {number + 1}: {place.name}: {contestant.name}: {rate:.0f} MB/s", file=sys.stderr)
-    order = [contestant.name for contestant in CONTESTANTS]
-    return [
-        Figure.of(place, contestant, size_bytes, costs)
-        for (place, contestant), costs in sorted(
-            runs.items(), key=lambda one: ([place.name for place in places].index(one[0][0]), order.index(one[0][1]))
-        )
-    ]
+    return [Figure.of(place, contestant, size_bytes, costs) for (place, contestant), costs in runs.items()]
 
 
 def table(figures: Sequence[Figure]) -> str:
