@@ -161,8 +161,9 @@ def figure(course: Course, options: argparse.Namespace, profile: str, name: str,
     ended = next((run.ended for run in runs.values() if run.ended != "done"), "done")
     share = statistics.median(shares) if len(shares) == len(runs) else None
     size_mb = size_mb_of(options, profile, name)
+    size = [f"{options.size_mb} MB"] if options.size_mb else []
     return Figure(
-        ", ".join([profile, *course.settings]),
+        ", ".join([profile, *size, *course.settings]),
         name,
         size_mb,
         course.emulation.name,
