@@ -84,7 +84,6 @@ def _print_list(found: Iterable[JobRecord], *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Show all that is known of JOB (an id or a processing_id)."""
-    from ..progress.sentences import printable
     from .results import print_json
 
     with _manifest() as manifest:
@@ -113,8 +112,25 @@ def show(job: str, as_json: bool) -> None:  # noqa: FBT001 - click's
         return
     for name, value in facts.items():
         if value is not None:
-            shown = _moment(value) if name.endswith("_at") and isinstance(value, float) else str(value)
-            click.echo(f"{name.replace('_', ' '):18} {printable(shown)}")
+            label, shown = _legible(name, value)
+            click.echo(f"{label:18} {shown}")
+
+
+def _legible(name: str, value: object) -> tuple[str, str]:
+    """A fact as a person reads it: its name without the unit, which stands with the value."""
+    from ..progress.sentences import duration, printable, size
+
+    shown = printable(str(value))
+    if isinstance(value, (int, float)):
+        if name.endswith("_bytes_s"):
+            name, shown = name.removesuffix("_bytes_s"), f"{size(value)}/s" if value else "none"
+        elif name.endswith("_bytes"):
+            name, shown = name.removesuffix("_bytes"), size(value)
+        elif name.endswith("_s"):
+            name, shown = name.removesuffix("_s"), duration(value)
+        elif name.endswith("_at"):
+            shown = _moment(value)
+    return name.replace("_", " "), shown
 
 
 def _summary(job: JobRecord) -> dict[str, object]:
