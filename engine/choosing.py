@@ -124,7 +124,7 @@ class WireChoice(Struct, frozen=True):
         if self.job.kind is JobKind.DELIVERY:
             return None
         now = self.persistence.clock.wall()
-        return self.manifest.capabilities(self.creation_url, now, of_any_age=of_any_age)
+        return self.manifest.offers.find(self.creation_url, now, of_any_age=of_any_age)
 
     async def _capabilities(self) -> Capabilities | None:
         remembered = self._remembered()
@@ -141,5 +141,5 @@ class WireChoice(Struct, frozen=True):
         found: Capabilities | None = await self.persistence.until_answered(ask, "Asking what the server offers")
         log.info("the server offers %s", ", ".join(sorted(found.extensions)) if found else "no tus")
         if found is not None and self.job.kind is JobKind.TRANSCRIPTION:
-            self.manifest.save_capabilities(url, found, self.persistence.clock.wall())
+            self.manifest.offers.save(url, found, self.persistence.clock.wall())
         return found

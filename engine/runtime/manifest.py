@@ -11,17 +11,17 @@ advance a job is settled by its owner lock, not here.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from ..core.job import may_move
 from ..errors import InternalError, NoSuchJob, StateError
-from ..model import Capabilities, JobState, Span, Tally
+from ..model import JobState, Span, Tally
 from .database import Database
+from .offers import Offers
 from .overview import Overview
 from .rows import (
     artifact_of,
@@ -35,21 +35,20 @@ from .rows import (
     storable,
 )
 from .sealing import Seal
+from .slots import Slots
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from ..core.pacing import RateLimit
     from ..model import ArtifactRecord, JobRecord, Lane, Plan, SourceIdentity, WireName
-
-CAPABILITY_TTL_S: Final = 3600.0
-_PACE_KEPT_S: Final = 3600.0
 
 
 class Manifest:
     """An open manifest. Not for sharing between threads.
+
+    `overview` looks over all jobs, `slots` paces calls across processes, `offers` remembers what servers offer.
 
     Raises:
         StateError: the folder or the file cannot be used, or is a newer version's.
@@ -64,6 +63,8 @@ class Manifest:
         self._explained = self._database.explained
         self._transaction = self._database.transaction
         self.overview = Overview(self._database, lambda row: self._job(row, sealed=True))
+        self.slots = Slots(self._database)
+        self.offers = Offers(self._database)
 
     def close(self) -> None:
         """Close the file. What was committed stays."""
@@ -374,59 +375,6 @@ class Manifest:
         with self._explained():
             rows = self._db.execute("SELECT number, digest FROM part WHERE job = ?", (job_id,)).fetchall()
         return {row["number"]: row["digest"] for row in rows}
-
-    # -- pacing, across all processes ----------------------------------------------------------
-
-    def reserve(self, scope: str, limit: RateLimit, now: float) -> tuple[int | None, float]:
-        """Take a slot for one call: (slot, 0) when it may go now, else (None, seconds to wait)."""
-        with self._transaction():
-            self._db.execute("DELETE FROM pace WHERE at < ?", (now - _PACE_KEPT_S,))
-            self._db.execute("UPDATE pace SET at = ? WHERE at > ?", (now, now))  # the clock was set back
-            past = [row["at"] for row in self._db.execute("SELECT at FROM pace WHERE scope = ?", (scope,))]
-            wait_s = limit.wait_s(past, now)
-            if wait_s > 0:
-                return None, wait_s
-            slot = self._db.execute("INSERT INTO pace (scope, at) VALUES (?, ?)", (scope, now)).lastrowid
-        return slot, 0.0
-
-    def settle(self, slot: int, now: float) -> None:
-        """The call was answered now: the limit counts from here."""
-        with self._transaction():
-            self._db.execute("UPDATE pace SET at = ? WHERE id = ?", (now, slot))
-
-    def release(self, slot: int) -> None:
-        """The call never left this machine: its slot is free again."""
-        with self._transaction():
-            self._db.execute("DELETE FROM pace WHERE id = ?", (slot,))
-
-    # -- what servers offer --------------------------------------------------------------------
-
-    def capabilities(self, creation_url: str, now: float, *, of_any_age: bool = False) -> Capabilities | None:
-        """What the server said within the last hour, or ever; None when it has to be asked."""
-        with self._explained():
-            row = self._db.execute("SELECT * FROM capability WHERE creation_url = ?", (creation_url,)).fetchone()
-        if row is None or not (of_any_age or 0 <= now - row["at"] < CAPABILITY_TTL_S):
-            return None
-        found = json.loads(row["found"])
-        return Capabilities(
-            frozenset(found["extensions"]),
-            found["max_size_bytes"],
-            tuple(found["checksum_algorithms"]),
-            found["creation_url"],
-        )  # fmt: skip
-
-    def save_capabilities(self, creation_url: str, found: Capabilities, now: float) -> None:
-        """Remember what OPTIONS said."""
-        value = {**asdict(found), "extensions": sorted(found.extensions)}
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO capability VALUES (?, ?, ?)", (creation_url, json.dumps(value), now)
-            )
-
-    def forget_capabilities(self, creation_url: str) -> None:
-        """Ask anew next time: the server did not behave as it had said."""
-        with self._transaction():
-            self._db.execute("DELETE FROM capability WHERE creation_url = ?", (creation_url,))
 
     # -- inside --------------------------------------------------------------------------------
 

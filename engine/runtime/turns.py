@@ -60,16 +60,16 @@ class Turns(Struct, frozen=True):
         try:
             yield
         except (Offline, Unreachable):
-            self.manifest.release(slot)
+            self.manifest.slots.release(slot)
             raise
         except Exception:
-            self.manifest.settle(slot, self.clock.wall())
+            self.manifest.slots.settle(slot, self.clock.wall())
             raise
-        self.manifest.settle(slot, self.clock.wall())
+        self.manifest.slots.settle(slot, self.clock.wall())
 
     async def _slot(self, scope: str, limit: RateLimit, job_id: str, reason: str | None) -> int:
         while True:
-            slot, wait_s = self.manifest.reserve(scope, limit, self.clock.wall())
+            slot, wait_s = self.manifest.slots.reserve(scope, limit, self.clock.wall())
             if slot is not None:
                 return slot
             if reason is not None:

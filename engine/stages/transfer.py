@@ -60,7 +60,7 @@ async def _bring(job: JobRecord, attempt: Attempt) -> JobRecord:
     except KeyRejected as error:
         raise _for_delivery(error, job) from error
     except UploadRefused:
-        manifest.forget_capabilities(with_path(await attempt.base_url(job), "uploads"))  # it may offer less now
+        manifest.offers.forget(with_path(await attempt.base_url(job), "uploads"))  # it may offer less now
         raise
     finally:
         manifest.add_to_tally(job.id, persistence.cost)

@@ -237,14 +237,14 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
 def test_what_a_server_offers_is_remembered_for_an_hour(manifest: Manifest) -> None:
     """Then it is asked again, unless what it once said will do; and at once when it behaved otherwise."""
     offered = Capabilities(frozenset({"creation", "checksum"}), 1 << 40, ("sha1",), "https://h/files/")
-    assert manifest.capabilities("https://h/files", 1000.0) is None
-    manifest.save_capabilities("https://h/files", offered, 1000.0)
-    assert manifest.capabilities("https://h/files", 4599.0) == offered
-    assert manifest.capabilities("https://h/files", 4600.0) is None
-    assert manifest.capabilities("https://h/files", 999.0) is None
-    assert manifest.capabilities("https://h/files", 1e9, of_any_age=True) == offered
-    manifest.forget_capabilities("https://h/files")
-    assert manifest.capabilities("https://h/files", 1000.0, of_any_age=True) is None
+    assert manifest.offers.find("https://h/files", 1000.0) is None
+    manifest.offers.save("https://h/files", offered, 1000.0)
+    assert manifest.offers.find("https://h/files", 4599.0) == offered
+    assert manifest.offers.find("https://h/files", 4600.0) is None
+    assert manifest.offers.find("https://h/files", 999.0) is None
+    assert manifest.offers.find("https://h/files", 1e9, of_any_age=True) == offered
+    manifest.offers.forget("https://h/files")
+    assert manifest.offers.find("https://h/files", 1000.0, of_any_age=True) is None
 
 
 def test_no_upload_address_rests_in_the_clear(state: Path) -> None:
