@@ -204,12 +204,17 @@ class Polite:
         lasted_s = self._arrived[-1][0] - self._arrived[0][0]
         return sum(size for _, size in list(self._arrived)[1:]) / lasted_s if lasted_s > 0 else 0.0
 
+    @property
+    def is_used(self) -> bool:
+        """Whether about as much arrives as may be sent; if not, those who send could not send more."""
+        return self.delivered_bytes_s >= USED_SHARE * self.rate_bytes_s
+
     def _adjust(self, passed_s: float) -> None:
         delivered, missing_s = self.delivered_bytes_s, TARGET_S - self.delay_s
         part = min(1.0, passed_s / self._feel_s)
         if missing_s < 0:
             change = max(delivered * missing_s, -self._window_bytes / 2)
-        elif delivered < USED_SHARE * self.rate_bytes_s:
+        elif not self.is_used:
             return
         else:
             change = delivered * missing_s / 2

@@ -58,6 +58,11 @@ class Courtesy:
         return self._polite.rate_bytes_s
 
     @property
+    def holds(self) -> bool:
+        """Whether this decides how much is sent, and not what the connections can carry."""
+        return self.rate_bytes_s is not None if self._modest is not None else self._polite.is_used
+
+    @property
     def piece_bytes(self) -> int:
         """How much should go at once."""
         return _MEASURING_BYTES if self.rate_bytes_s is None else self._bucket.piece_bytes

@@ -54,7 +54,8 @@ class Exchanger:
     ) -> None:
         self.brake = Brake(clock)
         self.pace = pace or Pace(clock)
-        self.workforce = Workforce(None if transport else LaneControl(max_lanes, filling=fills(congestion)))
+        control = None if transport else LaneControl(max_lanes, filling=fills(congestion))
+        self.workforce = Workforce(control, self.pace.holds)
         self._clock = clock
         self._user_agent = user_agent
         self._transport = transport

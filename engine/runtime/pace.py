@@ -158,6 +158,10 @@ class Pace:
         """What courtesy allows all jobs together, in bytes a second; None where it does not limit them."""
         return None if self.courtesy is None else self.courtesy.rate_bytes_s
 
+    def holds(self) -> bool:
+        """Whether courtesy keeps all jobs together from sending more: what moves then says nothing of the link."""
+        return self.courtesy is not None and self.courtesy.holds
+
     def follow(self, connection: socket.socket) -> None:
         """A new connection stands."""
         if self.courtesy is not None:

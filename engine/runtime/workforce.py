@@ -19,11 +19,13 @@ log = logging.getLogger("speechstream.lanes")
 class Workforce:
     """Lends places to workers. Every upload gets one at once; further ones as far as `control` finds them of use.
 
-    Without a control nothing is known of the link, and all that ask are let in.
+    Without a control nothing is known of the link, and all that ask are let in. `held` tells whether something else than
+    the link decides how fast all of them send.
     """
 
-    def __init__(self, control: LaneControl | None = None) -> None:
+    def __init__(self, control: LaneControl | None = None, held: Callable[[], bool] = lambda: False) -> None:
         self._control = control
+        self._held = held
         self._places: dict[str, int] = {}
         self._most: dict[str, int] = {}
         self._wakers: dict[str, Callable[[], None]] = {}
@@ -113,7 +115,7 @@ class Workforce:
                 len(seen),
                 median(answers) if answers else None,
                 min(bases) if bases else None,
-                held or bool(self._limited),
+                held or bool(self._limited) or self._held(),
                 cpu_s,
             )
         )

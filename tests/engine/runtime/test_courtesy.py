@@ -58,13 +58,13 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return made
 
 
-async def sent(pace: Pace, clock: FakeClock, system: Kernel, seconds: float) -> int:
-    """How much one lane gets through in that time, all of it acknowledged at once."""
+async def sent(pace: Pace, clock: FakeClock, system: Kernel, seconds: float, acked: float = 1.0) -> int:
+    """How much one lane gets through in that time, so much of it acknowledged at once and the rest never."""
     allowance, total, until_s = pace.of("a"), 0, clock.now_s + seconds
     while clock.now_s < until_s:
         size_bytes = await allowance.granted(1 << 20)
         total += size_bytes
-        system.acked_bytes += size_bytes
+        system.acked_bytes += int(size_bytes * acked)
         if pace.courtesy is not None and pace.courtesy.rate_bytes_s is None:
             clock.now_s += size_bytes / 1e6  # nothing holds it back but a line of 1 MB/s
     return total
@@ -87,6 +87,20 @@ async def test_it_takes_an_idle_line_and_gives_it_to_others(clock: FakeClock, sy
     assert pace.of("a").lanes(8) == 1
 
 
+async def test_it_says_whether_it_is_what_holds_the_lanes(clock: FakeClock, system: Kernel) -> None:
+    """It is while what may go arrives, on the way up too; not where the lanes lose too much to use it."""
+    pace = Pace(clock, courtesy=Courtesy(clock, pytest.fail))
+    unused: Any = None
+    pace.follow(unused)
+    held = []
+    for _ in range(50):
+        await sent(pace, clock, system, 0.1)
+        held.append(pace.holds())
+    assert held[5:] == [True] * 45
+    await sent(pace, clock, system, 2.0, acked=0.5)
+    assert not pace.holds()
+
+
 async def test_politeness_and_a_limit_hold_together(clock: FakeClock, system: Kernel) -> None:
     """The lower of the two, whichever it is."""
     pace = Pace(clock, Rules(usual=20_000), courtesy=Courtesy(clock, pytest.fail))
@@ -107,7 +121,10 @@ async def test_where_the_kernel_tells_nothing(clock: FakeClock, system: Kernel) 
     unused: Any = None
     pace.follow(unused)
     pace.follow(unused)
-    assert await sent(pace, clock, system, 2.5) > 1_900_000
+    await sent(pace, clock, system, 1.0)
+    assert not pace.holds(), "while it is measured, the lanes do as they can"
+    assert await sent(pace, clock, system, 1.5) > 900_000
+    assert pace.holds()
     assert await sent(pace, clock, system, 10.0) == pytest.approx(5_000_000, rel=0.1)
     assert system.told == []
     assert said == ["this system tells no round-trip times; a polite upload takes half of what the line carries"]

@@ -91,3 +91,18 @@ def test_a_limit_of_one_upload_outlasts_another_s_word() -> None:
         lanes = [(lane, Sample(acked_bytes=acked, rtt_s=0.05, base_rtt_s=0.05)) for lane in range(control.lanes)]
         force.see(lanes, tick / 10, held=False)
     assert control.lanes > 2
+
+
+def test_who_is_held_back_by_something_else_needs_no_lanes() -> None:
+    """A polite upload that sends more and more does so because it may: that is no gain of lanes."""
+    held = True
+    control = LaneControl()
+    force, acked = Workforce(control, lambda: held), 0
+    for tick in range(120):
+        if tick == 60:
+            assert control.lanes == 2
+            held = False
+        acked += 10_000 * tick
+        lanes = [(lane, Sample(acked_bytes=acked, rtt_s=0.05, base_rtt_s=0.05)) for lane in range(control.lanes)]
+        force.see(lanes, tick / 10, held=False)
+    assert control.lanes > 2
