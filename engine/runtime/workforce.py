@@ -19,8 +19,8 @@ log = logging.getLogger("speechstream.lanes")
 class Workforce:
     """Lends places to workers. Every upload gets one at once; further ones as far as `control` finds them of use.
 
-    Without a control nothing is known of the link, and all that ask are let in. `held` tells whether something else than
-    the link decides how fast all of them send.
+    Without a control nothing is known of the link, and all that ask are let in. `held` tells whether something else
+    than the link decides how fast all of them send.
     """
 
     def __init__(self, control: LaneControl | None = None, held: Callable[[], bool] = lambda: False) -> None:
