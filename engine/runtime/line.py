@@ -7,10 +7,8 @@ tells of it through the `trace` extension.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import ssl
-import urllib.request
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -26,6 +24,7 @@ from ..wire.message import REPLY_WAIT_S, Response
 from . import kernel
 from .causes import is_offline, system_errors, was_refused, words_of
 from .direct import Direct
+from .proxies import first_hop
 from .sending import Outgoing, Watch
 from .watchdog import Door, Errand
 
@@ -195,7 +194,8 @@ class Line:
             self._discard()
 
         bulk = request.body.span is not None
-        return Errand(first_hop(url), guard, read, self._ends, discard, bulk)
+        _, host, port = origin(url) if self._shared.sockets is not None else first_hop(url)
+        return Errand(Door(host, port), guard, read, self._ends, discard, bulk)
 
     async def _attempt(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
         try:
@@ -277,17 +277,6 @@ def _client(shared: Shared) -> httpx.AsyncClient:
             f"The proxy that the environment names cannot be used: {scrub(str(error))}",
             hint="unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY, or name an http:// proxy",
         ) from error
-
-
-def first_hop(url: str) -> Door:
-    """Where a request for `url` connects to: the proxy that the environment names for it, or its server."""
-    scheme, host, port = origin(url)
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(host):
-        with contextlib.suppress(ValueError):
-            _, host, port = origin(proxy)
-    return Door(host, port)
 
 
 async def _read_body(reply: httpx.Response) -> bytes:

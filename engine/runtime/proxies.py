@@ -1,10 +1,13 @@
-"""Whether requests go straight to their servers."""
+"""Which way requests go: straight to their servers, or by a proxy that the environment names."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Final
+
+from ..wire.address import origin
 
 _ASKS_THE_SYSTEM: Final = frozenset({"darwin", "win32"})  # there urllib looks beyond the environment
 
@@ -16,3 +19,16 @@ def goes_directly() -> bool:
     import urllib.request
 
     return not set(urllib.request.getproxies()) - {"no"}
+
+
+def first_hop(url: str) -> tuple[str, str, int]:
+    """The origin that a request for `url` connects to: the proxy's that is named for it, or its server's."""
+    import urllib.request
+
+    target = origin(url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(target[0]) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(target[1]):
+        with contextlib.suppress(ValueError):
+            return origin(proxy)
+    return target
