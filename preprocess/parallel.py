@@ -97,7 +97,10 @@ class ParallelEncoding:
 
                 async def enter(piece: Slice) -> None:
                     slot = _Slot(piece, xxhash.xxh3_128_hexdigest(piece.overlap + piece.sound))
-                    await send.send(slot)
+                    try:
+                        await send.send(slot)
+                    except anyio.BrokenResourceError:  # who writes has failed, which ends this task in a moment
+                        await anyio.sleep_forever()
                     encoders.start_soon(self._fill, slot)
 
                 async def take(chunk: bytes) -> None:
