@@ -1,11 +1,9 @@
 """One PATCH: bytes from a body to the end of an upload."""
 
-from anyio import to_thread
-
 from .body import Body, End
 from .headers import Digest
 from .uploads import Held, Uploads
-from .writing import too_long, write_all
+from .writing import WriteBehind, too_long
 
 CHECKSUM_MISMATCH = 460  # tus, "Checksum": not an IANA status
 
@@ -25,21 +23,25 @@ async def append(uploads: Uploads, held: Held, body: Body, limit: int, checksum:
     """
     if body.length is not None and held.offset + body.length > limit:
         raise too_long(limit)
-    start = offset = held.offset
+    start = held.offset
     digest, wanted = checksum or (None, b"")
     if digest is not None:
         await uploads.suspect(held)
     keep = digest is None
+    writing = WriteBehind(held.file, start, digest)
+    arrived = start
     try:
-        async for piece in body.pieces():
-            if offset + len(piece) > limit:
+        async for chunks in body.pieces():
+            arrived += sum(map(len, chunks))
+            if arrived > limit:
                 keep = False
                 raise too_long(limit)
-            await to_thread.run_sync(write_all, held.file, piece, offset, digest)
-            offset += len(piece)
+            await writing.take(chunks)
+        await writing.done()
         keep = digest is None or (body.end is End.COMPLETE and digest.digest() == wanted)
     finally:
-        await uploads.settle(held, offset if keep else start)
+        await writing.let_go()
+        await uploads.settle(held, writing.end if keep else start)
     if not keep and body.end is End.COMPLETE:
         raise Mismatch
     body.require_whole({"Upload-Offset": str(held.offset)})

@@ -1,7 +1,8 @@
 """Request bodies: bytes as they arrive, that another request or the end of the service can cut short.
 
 An ASGI server hands over a body in small messages; a disk wants large writes. ``Body.pieces`` gathers
-messages until a write is worth it, but never holds a byte back for longer than ``LINGER_S``.
+messages until a write is worth it, but never holds a byte back for longer than ``LINGER_S``. They stay as
+they came: to join them would be one more copy of every byte.
 
 ``BodyMiddleware`` makes one ``Body`` a request, and sees to it that an answer given before the body was
 read reaches its reader: closing a socket with unread bytes resets the connection, and the reset may
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .errors import Refusal
 
 PIECE_BYTES = 1 << 20  # few thread hops a second at any speed, and little memory a request
+PIECE_CHUNKS = 512  # half of what one writev takes (IOV_MAX), for those who send a few bytes at a time
 LINGER_S = 0.1  # what a kill -9 may cost at any speed is a tenth of a second
 _DRAIN_BYTES = 16 << 20  # what an early answer still reads: some buffers' worth, not a recording
 _DRAIN_S = 2.0  # and for how long
@@ -55,8 +57,8 @@ class Body:
         self._interruption = self._interruption or why
         self._waiting.cancel()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Give out what arrives in pieces worth a write; afterwards ``end`` says why it ended."""
+    async def pieces(self) -> AsyncIterator[list[bytes]]:
+        """Give out what arrives, as much at a time as is worth a write; afterwards ``end`` says why it ended."""
         gathered: list[bytes] = []
         size = 0
         due = anyio.current_time() + self._idle_timeout_s
@@ -67,8 +69,9 @@ class Body:
                     due = anyio.current_time() + LINGER_S
                 gathered.append(chunk)
                 size += len(chunk)
-            if gathered and (size >= PIECE_BYTES or not chunk or self.end is not None):
-                yield b"".join(gathered)
+            enough = size >= PIECE_BYTES or len(gathered) >= PIECE_CHUNKS
+            if gathered and (enough or not chunk or self.end is not None):
+                yield gathered
                 gathered, size = [], 0
                 due = anyio.current_time() + self._idle_timeout_s
             elif chunk is None and self.end is None:
@@ -82,12 +85,12 @@ class Body:
         """
         parts: list[bytes] = []
         size = 0
-        async for piece in self.pieces():
-            size += len(piece)
+        async for chunks in self.pieces():
+            size += sum(map(len, chunks))
             if size > limit_bytes:
                 message = f"the body is longer than {limit_bytes} bytes"
                 raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
-            parts.append(piece)
+            parts += chunks
         self.require_whole({})
         return b"".join(parts)
 

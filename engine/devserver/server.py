@@ -23,6 +23,7 @@ from .app import create_app
 from .config import Config
 from .connection import Crowd, crowded, most_connections
 from .errors import SetupError
+from .memory import keep_what_was_freed
 
 _GRACE_S = 5  # for answers already on their way
 _PARENT_EVERY_S = 0.5
@@ -139,6 +140,7 @@ def serve(config: Config) -> None:
         SetupError: It cannot start.
     """
     parent = os.getppid()
+    keep_what_was_freed()
     if config.keys_from_stdin:
         config = replace(config, keys=(*config.keys, f"local:{_read_key()}"))
     if config.access_log:

@@ -73,7 +73,7 @@ class _Form(Struct):
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._taking:
-            write_all(self.file, data[start:end], self.size, None)
+            write_all(self.file, [data[start:end]], self.size, None)
             self.size += end - start
             return
         self._dropped += end - start
@@ -155,9 +155,8 @@ class Single:
     async def _receive(self, form: _Form, parser: MultipartParser, body: Body) -> None:
         arrived = 0
         try:
-            async for piece in body.pieces():
-                await to_thread.run_sync(parser.write, piece)
-                arrived += len(piece)
+            async for chunks in body.pieces():
+                arrived += await to_thread.run_sync(_parse, parser, chunks)
                 if form.size > self._max_bytes or arrived > self._max_bytes + _OVERHEAD_BYTES:
                     raise too_long(self._max_bytes)
         except FormParserError as error:
@@ -167,6 +166,10 @@ class Single:
             raise bad("the multipart body ends before its last boundary")
         if form.filename is None:
             raise bad("the multipart body has no field named file")
+
+
+def _parse(parser: MultipartParser, chunks: list[bytes]) -> int:
+    return sum(parser.write(chunk) for chunk in chunks)
 
 
 def _keep(file: int, path: Path, target: Path) -> None:
