@@ -78,44 +78,60 @@ class ArtifactFile:
                 hint=_STILL_WRITTEN,
             )
 
-    def is_at_hand(self, offset: int, size_bytes: int) -> bool:
-        """Whether reading there waits for no disk, as far as the system tells; if it does, what follows is asked for.
+    def fill_at_hand(self, buffer: memoryview, offset: int) -> int:
+        """Read as much as waits for no disk, from the buffer's beginning on; what follows is asked of the disk.
 
-        Its last byte speaks for all, since disks are read ahead in order (preadv2(2), RWF_NOWAIT; Linux).
+        Returns how many bytes that is: none where the file system does not tell (preadv2(2), RWF_NOWAIT; Linux).
         """
         if not self._tells:
-            return False
+            return 0
+        read_bytes = 0
         try:
-            return os.preadv(self._descriptor, [bytearray(1)], offset + size_bytes - 1, os.RWF_NOWAIT) == 1
+            read_bytes = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
         except BlockingIOError:
-            os.posix_fadvise(self._descriptor, offset, size_bytes + _READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
-        except OSError:  # a file system that does not tell
+            pass
+        except OSError:
             self._tells = False
-        return False
+        if self._tells and read_bytes < len(buffer):
+            missing_bytes = len(buffer) - read_bytes + _READ_AHEAD_BYTES
+            os.posix_fadvise(self._descriptor, offset + read_bytes, missing_bytes, os.POSIX_FADV_WILLNEED)
+        return read_bytes
 
-    def read_now(self, offset: int, size_bytes: int) -> bytes:
+    def fill(self, buffer: memoryview, offset: int) -> None:
+        """Read from `offset` on until the buffer is full; blocks.
+
+        Raises:
+            RecordingError: the disk does not give them.
+            RecordingChanged: the file is shorter than it was.
+        """
+        while buffer:
+            try:
+                piece = os.pread(self._descriptor, len(buffer), offset)
+            except OSError as error:
+                raise RecordingError(
+                    f"{self.path} cannot be read at byte {offset}: {error.strerror}",
+                    hint=(
+                        f"the recording is untouched; remove {self.path}, and the same command prepares it again"
+                        if self._unchanged is None
+                        else "copy the recording to a sound disk, then run the same command on the copy"
+                    ),
+                    reason="Unreadable",
+                ) from error
+            if not piece:
+                raise RecordingChanged(f"{self.path} ends at byte {offset}, and had {self.size_bytes} bytes")
+            buffer[: len(piece)] = piece
+            offset += len(piece)
+            buffer = buffer[len(piece) :]
+
+    def read_now(self, offset: int, size_bytes: int) -> bytearray:
         """Exactly `size_bytes` at `offset`; blocks.
 
         Raises:
             RecordingError: the disk does not give them.
             RecordingChanged: the file is shorter than it was.
         """
-        try:
-            piece = os.pread(self._descriptor, size_bytes, offset)
-        except OSError as error:
-            raise RecordingError(
-                f"{self.path} cannot be read at byte {offset}: {error.strerror}",
-                hint=(
-                    f"the recording is untouched; remove {self.path}, and the same command prepares it again"
-                    if self._unchanged is None
-                    else "copy the recording to a sound disk, then run the same command on the copy"
-                ),
-                reason="Unreadable",
-            ) from error
-        if len(piece) < size_bytes:
-            if not piece:
-                raise RecordingChanged(f"{self.path} ends at byte {offset}, and had {self.size_bytes} bytes")
-            piece += self.read_now(offset + len(piece), size_bytes - len(piece))
+        piece = bytearray(size_bytes)
+        self.fill(memoryview(piece), offset)
         return piece
 
 
@@ -134,18 +150,21 @@ class PartHasher:
         self._state = xxhash.xxh3_128()
         self.fresh: dict[int, bytes] = {}
 
-    async def read(self, offset: int, size_bytes: int) -> bytes:
-        """The bytes to send, hashed. The same buffer serves both.
+    async def fill(self, buffer: memoryview, offset: int) -> None:
+        """Read the bytes to send, and hash them. The same buffer serves both.
 
         What the system has in memory already is read here: that takes less time than asking a thread to do it.
         """
-        if offset == self._offset and self._file.is_at_hand(offset, size_bytes):
-            self._unyielded_bytes += size_bytes
+        read_bytes = 0
+        if offset == self._offset:
+            read_bytes = self._file.fill_at_hand(buffer, offset)
+            self._feed(buffer[:read_bytes])
+            self._unyielded_bytes += read_bytes
             if self._unyielded_bytes >= _YIELD_AFTER_BYTES:
                 self._unyielded_bytes = 0
                 await anyio.lowlevel.checkpoint()
-            return self._read_and_hash(offset, size_bytes)
-        return await anyio.to_thread.run_sync(self._read_and_hash, offset, size_bytes)
+        if read_bytes < len(buffer):
+            await anyio.to_thread.run_sync(self._fill_and_hash, buffer[read_bytes:], offset + read_bytes)
 
     async def complete(self, on_hashed: Callable[[int], None] | None = None) -> tuple[bytes, ...]:
         """All digests in order; parts whose digest a kill took away are read from the disk again."""
@@ -161,12 +180,11 @@ class PartHasher:
         fresh, self.fresh = self.fresh, {}
         return fresh
 
-    def _read_and_hash(self, offset: int, size_bytes: int) -> bytes:
+    def _fill_and_hash(self, buffer: memoryview, offset: int) -> None:
         if offset != self._offset:
             self._enter_at(offset)
-        piece = self._file.read_now(offset, size_bytes)
-        self._feed(piece)
-        return piece
+        self._file.fill(buffer, offset)
+        self._feed(buffer)
 
     def _hash_part(self, part: Span) -> None:
         self._enter_at(part.start)
@@ -181,7 +199,7 @@ class PartHasher:
         while self._offset < offset:
             self._feed(self._file.read_now(self._offset, min(_HASH_PIECE_BYTES, offset - self._offset)))
 
-    def _feed(self, piece: bytes) -> None:
+    def _feed(self, piece: bytearray | memoryview) -> None:
         view = memoryview(piece)
         while view:
             index = self._offset // self._plan.part_size_bytes

@@ -1,95 +1,130 @@
-"""httpx's way to a server when no proxy is between: httpcore over sockets of our own."""
+"""httpx's way to a server when no proxy is between: HTTP/1.1 over one connection of our own."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import httpcore
+import h11
 import httpx
+
+from .http1 import Http1
+from .sockets import Broken, Late
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 
     from .sockets import Sockets
 
-# The most specific first: each is the other library's word for the same thing.
-_WORDS: Final = (
-    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
-    (httpcore.ReadTimeout, httpx.ReadTimeout),
-    (httpcore.WriteTimeout, httpx.WriteTimeout),
-    (httpcore.PoolTimeout, httpx.PoolTimeout),
-    (httpcore.ConnectError, httpx.ConnectError),
-    (httpcore.ReadError, httpx.ReadError),
-    (httpcore.WriteError, httpx.WriteError),
-    (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
-    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
-    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
-)
+BODY: Final = "speechstream.body"  # of a request's extensions: what its body is read from, instead of httpx's stream
+CONNECTING: Final = "connection.connect_tcp.started"  # httpcore's names for what its trace extension tells
+CONNECTED: Final = "connection.connect_tcp.complete"
+_PORTS: Final = {"http": 80, "https": 443}
+_PROTOCOLS: Final = ["http/1.1"]
+_Origin: TypeAlias = tuple[str, str, int]
+_Words: TypeAlias = tuple[type[httpx.TransportError], type[httpx.TransportError]]
+_CONNECTING: Final[_Words] = (httpx.ConnectError, httpx.ConnectTimeout)
+_TALKING: Final[_Words] = (httpx.ReadError, httpx.ReadTimeout)
 
 
 class Direct(httpx.AsyncBaseTransport):
-    """One connection a scheme, kept for `keepalive_s` seconds of idleness. `trust` is only asked where there is TLS."""
+    """One connection, kept for `keepalive_s` seconds of idleness. `trust` is only asked where there is TLS."""
 
     def __init__(self, trust: Callable[[], ssl.SSLContext], sockets: Sockets, *, keepalive_s: float) -> None:
         self._trust = trust
         self._sockets = sockets
         self._keepalive_s = keepalive_s
-        self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
+        self._origin: _Origin | None = None
+        self._http: Http1 | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its reply's body is read by who asked for it."""
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
+        """Send a request; its reply's body is read by who asked for it.
+
+        Raises:
+            httpx.TransportError: as httpx's own transports do.
+        """
+        http = await self._connection(request)
+        timeouts = request.extensions["timeout"]
+        what = (request.method.encode("ascii"), request.url.raw_path, request.headers.raw)
+        body: AsyncIterable[bytes | memoryview] = request.extensions.get(BODY, request.stream)
+        try:
+            with _in_httpx_words(_TALKING):
+                reply = await http.ask(what, body, write_s=timeouts["write"], read_s=timeouts["read"])
+        except BaseException:
+            self._close()
+            raise
+        return httpx.Response(
+            reply.status_code,
+            headers=reply.headers.raw_items(),
+            stream=_Body(http, timeouts["read"]),
+            extensions={"http_version": b"HTTP/" + reply.http_version, "reason_phrase": reply.reason},
         )
-        asked = httpcore.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        with _in_httpx_words():
-            reply = await self._pool(request.url.scheme).handle_async_request(asked)
-        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        for pool in self._pools.values():
-            await pool.aclose()
+        self._close()
 
-    def _pool(self, scheme: str) -> httpcore.AsyncConnectionPool:
-        if scheme not in self._pools:
-            self._pools[scheme] = httpcore.AsyncConnectionPool(
-                ssl_context=self._trust() if scheme == "https" else None,
-                max_connections=1,
-                keepalive_expiry=self._keepalive_s,
-                network_backend=self._sockets,
-            )
-        return self._pools[scheme]
+    async def _connection(self, request: httpx.Request) -> Http1:
+        """The connection that is there, if a request may go over it, or a new one."""
+        url = request.url
+        if url.scheme not in _PORTS:
+            raise httpx.UnsupportedProtocol(f"{url.scheme or 'an address without a scheme'} is not spoken here")
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
+        if self._http is not None and self._origin == origin and self._http.usable:
+            return self._http
+        self._close()
+        scheme, host, port = origin
+        tell = request.extensions["trace"]
+        await tell(CONNECTING, {})
+        timeout_s = request.extensions["timeout"]["connect"]
+        with _in_httpx_words(_CONNECTING):
+            connection = await self._sockets.connect(host, port, timeout_s)
+            try:
+                await tell(CONNECTED, {"return_value": connection})
+                if scheme == "https":
+                    trust = self._trust()
+                    trust.set_alpn_protocols(_PROTOCOLS)
+                    await connection.secure(trust, host, timeout_s)
+            except BaseException:
+                connection.close()
+                raise
+        self._origin, self._http = origin, Http1(connection, self._keepalive_s)
+        return self._http
+
+    def _close(self) -> None:
+        if self._http is not None:
+            self._http.connection.close()
+            self._http = None
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, reply: httpcore.Response) -> None:
-        self._reply = reply
+    def __init__(self, http: Http1, read_s: float) -> None:
+        self._http = http
+        self._read_s = read_s
+        self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _in_httpx_words():
-            async for piece in self._reply.aiter_stream():
+        with _in_httpx_words(_TALKING):
+            async for piece in self._http.reply_body(self._read_s):
                 yield piece
 
     async def aclose(self) -> None:
-        await self._reply.aclose()
+        if not self._over:
+            self._over = True
+            self._http.end()
 
 
 @contextlib.contextmanager
-def _in_httpx_words() -> Iterator[None]:
+def _in_httpx_words(words: _Words) -> Iterator[None]:
+    broken, late = words
     try:
         yield
-    except tuple(theirs for theirs, _ in _WORDS) as error:
-        ours = next(ours for theirs, ours in _WORDS if isinstance(error, theirs))
-        raise ours(str(error)) from error
+    except Broken as error:
+        raise broken(str(error)) from error
+    except Late as error:
+        raise late(str(error)) from error
+    except h11.RemoteProtocolError as error:
+        raise httpx.RemoteProtocolError(str(error)) from error
+    except h11.LocalProtocolError as error:
+        raise httpx.LocalProtocolError(str(error)) from error

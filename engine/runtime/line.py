@@ -23,7 +23,7 @@ from ..wire.address import origin
 from ..wire.message import REPLY_WAIT_S, Response
 from . import kernel
 from .causes import is_offline, system_errors, was_refused, words_of
-from .direct import Direct
+from .direct import BODY, CONNECTED, CONNECTING, Direct
 from .proxies import first_hop
 from .sending import Outgoing, Watch
 from .watchdog import Door, Errand
@@ -53,8 +53,6 @@ WRITE_WAIT_S: Final = 900.0  # a piece of 1 MiB takes 420 s at 20 kbit/s
 _OWN_HEAD_BYTES: Final = 200  # what httpx adds: the request line, Host, User-Agent and so on
 IDLE_CONNECTION_S: Final = 3.0  # servers close idle connections from 5 s on; a request must never meet that moment
 MAX_REPLY_BYTES: Final = 16 << 20  # a day of speech is 1.5 MB of text; more than this is not for us
-_CONNECTING: Final = "connection.connect_tcp.started"  # httpcore's names for the events around a new connection
-_CONNECTED: Final = "connection.connect_tcp.complete"
 
 
 class _Stream(Protocol):
@@ -198,14 +196,15 @@ class Line:
         return Errand(Door(host, port), guard, read, self._ends, discard, bulk)
 
     async def _attempt(self, request: Request, url: str, headers: Headers, outgoing: Outgoing) -> Response:
+        filled = request.body.size_bytes > 0
         try:
             built = self._client.build_request(
                 request.method,
                 url,
                 headers=headers,
-                content=outgoing.pieces() if request.body.size_bytes else None,
+                content=outgoing.pieces() if filled else None,
                 timeout=httpx.Timeout(WRITE_WAIT_S, connect=CONNECT_WAIT_S, read=request.reply_wait_s),
-                extensions={"trace": self._trace},
+                extensions={"trace": self._trace, **({BODY: outgoing.fleeting()} if filled else {})},
             )
             reply = await self._client.send(built, stream=True, follow_redirects=False)
             try:
@@ -245,9 +244,9 @@ class Line:
 
     async def _trace(self, event: str, details: Mapping[str, object]) -> None:
         """Learn of a new connection the moment it stands, before TLS."""
-        if event == _CONNECTING:
+        if event == CONNECTING:
             self._socket = None
-        elif event == _CONNECTED:
+        elif event == CONNECTED:
             stream: _Stream = details["return_value"]  # type: ignore[assignment]  # httpcore's NetworkStream, by its documented method
             self._socket = stream.get_extra_info("socket")  # type: ignore[assignment]  # a socket, or asyncio's stand-in
             if self._socket is not None:

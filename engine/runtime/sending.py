@@ -22,8 +22,8 @@ QUICK_PIECE_S: Final = 0.05
 class Payload(Protocol):
     """Where a span's bytes come from."""
 
-    async def read(self, offset: int, size_bytes: int) -> bytes:
-        """Exactly the bytes asked for, or an error that says why not."""
+    async def fill(self, buffer: memoryview, offset: int) -> None:
+        """Put the bytes from `offset` on into the buffer, as many as it holds, or raise what says why not."""
 
 
 class Watch(Struct):
@@ -61,7 +61,12 @@ class Outgoing:
         self._told_bytes = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The payload's bytes, in pieces that grow while they go quickly."""
+        """The body's bytes, in pieces that grow while they go quickly."""
+        async for piece in self.fleeting():
+            yield bytes(piece)
+
+    async def fleeting(self) -> AsyncIterator[bytes | memoryview]:
+        """The same pieces, each of which holds only until the next one is asked for: their buffer is the same."""
         left = self._body.size_bytes
         async for piece in self._all():
             left -= len(piece)
@@ -94,7 +99,7 @@ class Outgoing:
         if self._watch.on_sent is not None:
             self._watch.on_sent(size_bytes)
 
-    async def _all(self) -> AsyncIterator[bytes]:
+    async def _all(self) -> AsyncIterator[bytes | memoryview]:
         if self._body.before:
             yield self._body.before
         if self._body.span is not None and self._body.span.size_bytes:
@@ -103,15 +108,17 @@ class Outgoing:
         if self._body.after:
             yield self._body.after
 
-    async def _span(self, span: Span) -> AsyncIterator[bytes]:
+    async def _span(self, span: Span) -> AsyncIterator[memoryview]:
         if self._payload is None:
             raise RuntimeError("a request with a span needs a payload")
         offset, size = span.start, FIRST_PIECE_BYTES
+        buffer = memoryview(bytearray(min(LARGEST_PIECE_BYTES, span.size_bytes)))
         while offset < span.stop:
             allowed = min(size, span.stop - offset)
             if self._watch.allowance is not None:
                 allowed = await self._watch.allowance.granted(allowed)
-            piece = await self._payload.read(offset, allowed)
+            piece = buffer[:allowed]
+            await self._payload.fill(piece, offset)
             started_s = self._clock.monotonic()
             yield piece
             offset += len(piece)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .turns import Turns
     from .workforce import Workforce
 
-_HASHES: Final[dict[str, Callable[[bytes], bytes]]] = {
+_HASHES: Final[dict[str, Callable[[bytearray], bytes]]] = {
     "sha1": lambda payload: hashlib.sha1(payload, usedforsecurity=False).digest(),
     "sha256": lambda payload: hashlib.sha256(payload).digest(),
     "xxh3-128": xxhash.xxh3_128_digest,

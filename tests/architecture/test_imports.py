@@ -134,7 +134,7 @@ def test_policy_and_protocol_touch_nothing(module: str) -> None:
     ("package", "allowed"),
     [
         ("httpx", {"engine.runtime.line", "engine.runtime.direct"}),
-        ("httpcore", {"engine.runtime.direct", "engine.runtime.sockets"}),
+        ("h11", {"engine.runtime.direct", "engine.runtime.http1"}),
         ("tqdm", {"engine.progress.bars"}),
         ("cryptography", {"engine.runtime.sealing"}),
     ],
@@ -161,7 +161,7 @@ def test_only_the_client_and_the_command_reach_the_pipeline() -> None:
 def test_every_import_is_ours_a_dependency_or_the_language() -> None:
     """Nothing is imported that the package does not ask for."""
     asked = {
-        *("anyio", "av", "click", "cryptography", "ffmpeg", "httpcore", "httpx", "msgspec", "platformdirs"),
+        *("anyio", "av", "click", "cryptography", "ffmpeg", "httpx", "msgspec", "platformdirs"),
         *(
             "imageio_ffmpeg",
             "tqdm",

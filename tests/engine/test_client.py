@@ -324,9 +324,14 @@ class TestDisk:
                 raise OSError(errno.EIO, "Input/output error")
             return reading(descriptor, size_bytes, offset)
 
-        house.service.replying = lambda asked: (
-            monkeypatch.setattr(os, "pread", failing) if asked.route == PATCH else None
-        )
+        def nothing_in_memory(*_: object) -> int:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        def break_disk() -> None:
+            monkeypatch.setattr(os, "pread", failing)
+            monkeypatch.setattr(os, "preadv", nothing_in_memory)
+
+        house.service.replying = lambda asked: break_disk() if asked.route == PATCH else None
         async with house.client() as client:
             with pytest.raises(
                 RecordingError, match=r"talk\.mp4 cannot be read at byte \d+: Input/output error"

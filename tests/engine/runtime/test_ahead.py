@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
-import httpcore
 import pytest
 
 from engine.runtime import ahead as module
 from engine.runtime.ahead import Ahead
 from engine.runtime.connecting import connected
-from engine.runtime.sockets import Sockets
+from engine.runtime.sockets import Broken, Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +41,13 @@ async def test_the_next_connection_is_the_one_that_is_there(listener: socket.soc
     ahead = Ahead(connected)
     await ahead.make(HERE, port_of(listener), 1)
     first, _ = listener.accept()
-    stream = await Sockets(ahead).connect_tcp(HERE, port_of(listener), timeout=5)
-    await stream.write(b"hello")
+    stream = await Sockets(ahead).connect(HERE, port_of(listener), 5)
+    await stream.write(b"hello", 5)
     assert first.recv(5) == b"hello"
-    another = await Sockets(ahead).connect_tcp(HERE, port_of(listener), timeout=5)
+    another = await Sockets(ahead).connect(HERE, port_of(listener), 5)
     second, _ = listener.accept()
     for one in (stream, another):
-        await one.aclose()
+        one.close()
     assert (first.recv(1), second.recv(1)) == (b"", b"")
     first.close()
     second.close()
@@ -131,11 +130,11 @@ async def test_what_fails_ahead_is_tried_again_by_who_needs_it(listener: socket.
     ahead = Ahead(connect)
     await ahead.make(HERE, port_of(listener), 2)
     assert len(attempts) == 2
-    stream = await Sockets(ahead).connect_tcp(HERE, port_of(listener), timeout=5)
-    await stream.aclose()
+    stream = await Sockets(ahead).connect(HERE, port_of(listener), 5)
+    stream.close()
     listener.close()
-    with pytest.raises(httpcore.ConnectError):
-        await Sockets(ahead).connect_tcp(HERE, attempts[0], timeout=5)
+    with pytest.raises(Broken):
+        await Sockets(ahead).connect(HERE, attempts[0], 5)
 
 
 async def test_no_door_is_reached_for_twice(listener: socket.socket) -> None:

@@ -43,6 +43,13 @@ def file(path: Path) -> Iterator[ArtifactFile]:
         yield file
 
 
+async def read(hasher: PartHasher, offset: int, size_bytes: int) -> bytes:
+    """What it puts into a buffer."""
+    buffer = bytearray(size_bytes)
+    await hasher.fill(memoryview(buffer), offset)
+    return bytes(buffer)
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reads=st.lists(READS, max_size=12), sequential=st.lists(st.integers(1, 200), max_size=12))
 async def test_any_order_of_reads_gives_the_digests_of_one_pass(
@@ -52,7 +59,7 @@ async def test_any_order_of_reads_gives_the_digests_of_one_pass(
     hasher = PartHasher(file, PLAN, {})
     offset = 0
     for offset, size in [*reads, *running(sequential)]:
-        assert await hasher.read(offset, size) == CONTENT[offset : offset + size]
+        assert await read(hasher, offset, size) == CONTENT[offset : offset + size]
     assert await hasher.complete() == DIGESTS
     assert hasher.taken() == dict(enumerate(DIGESTS))
     assert hasher.taken() == {}
@@ -74,7 +81,7 @@ async def test_a_kill_in_between_costs_only_the_digests_it_took(
 ) -> None:
     """What was committed is believed; the rest is read again, and only that is fresh."""
     hasher = PartHasher(file, PLAN, {index: DIGESTS[index] for index in known})
-    await hasher.read(start, len(CONTENT) - start)
+    await read(hasher, start, len(CONTENT) - start)
     assert await hasher.complete() == DIGESTS
     assert set(hasher.taken()) == set(range(PLAN.part_count)) - known
 
@@ -89,7 +96,7 @@ def test_one_changed_byte_is_found_when_it_is_read_again(path: Path, at: int) ->
     with ArtifactFile(path, len(CONTENT)) as file:
         hasher = PartHasher(file, PLAN, dict(enumerate(DIGESTS)))
         with pytest.raises(RecordingChanged, match="other bytes"):
-            anyio.run(hasher.read, 0, len(CONTENT))
+            anyio.run(read, hasher, 0, len(CONTENT))
 
 
 async def test_a_change_is_found_in_the_head_of_a_part_that_was_half_sent(path: Path) -> None:
@@ -100,12 +107,15 @@ async def test_a_change_is_found_in_the_head_of_a_part_that_was_half_sent(path: 
             other.seek(70)
             other.write(b"\xff")
         with pytest.raises(RecordingChanged):
-            await hasher.read(100, 100)
+            await read(hasher, 100, 100)
 
 
-@pytest.mark.parametrize(("answer", "threads"), [(None, 1), (errno.EAGAIN, 4), (errno.EOPNOTSUPP, 4)])
+@pytest.mark.parametrize(
+    ("at_hand_bytes", "refusal", "threads"),
+    [(250, None, 1), (100, None, 4), (0, errno.EAGAIN, 4), (0, errno.EOPNOTSUPP, 4)],
+)
 async def test_only_what_is_in_memory_is_read_without_a_thread(
-    answer: int | None, threads: int, file: ArtifactFile, monkeypatch: pytest.MonkeyPatch
+    at_hand_bytes: int, refusal: int | None, threads: int, file: ArtifactFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that has to be waited for, or that does not tell, must not hold up the other lanes. Same bytes always."""
     asked: list[int] = []
@@ -115,15 +125,18 @@ async def test_only_what_is_in_memory_is_read_without_a_thread(
         asked.append(1)
         return await in_thread(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
-    def told(_: int, buffers: list[bytearray], *__: int) -> int:
-        if answer is not None:
-            raise OSError(answer, os.strerror(answer))
-        return len(buffers[0])
+    def at_hand(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT
+        if refusal is not None:
+            raise OSError(refusal, os.strerror(refusal))
+        piece = os.pread(descriptor, min(at_hand_bytes, len(buffers[0])), offset)
+        buffers[0][: len(piece)] = piece
+        return len(piece)
 
     monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
-    monkeypatch.setattr(os, "preadv", told)
+    monkeypatch.setattr(os, "preadv", at_hand)
     hasher = PartHasher(file, PLAN, {})
-    assert b"".join([await hasher.read(start, 250) for start in range(0, 1000, 250)]) == CONTENT
+    assert b"".join([await read(hasher, start, 250) for start in range(0, 1000, 250)]) == CONTENT
     assert tuple(hasher.fresh.values()) == DIGESTS
     assert len(asked) == threads
 

@@ -9,10 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import anyio
-import httpcore
 import pytest
 
-from engine.runtime.sockets import Sockets
+from engine.runtime.sockets import Broken, Late, Sockets
 from tests.faults.tls import HERE, Authority
 
 if TYPE_CHECKING:
@@ -64,10 +63,10 @@ def digester() -> Iterator[Digester]:
 
 async def test_a_body_arrives_whole(digester: Digester) -> None:
     """What the kernel does not take at once goes later, in order; an answer is read when it comes."""
-    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
-    await connection.write(BODY, timeout=20)
-    assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
-    await connection.aclose()
+    connection = await Sockets().connect(HERE, digester.port, 5)
+    await connection.write(BODY, 20)
+    assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
+    connection.close()
 
 
 async def test_a_body_arrives_whole_over_tls(tmp_path: Path) -> None:
@@ -76,15 +75,15 @@ async def test_a_body_arrives_whole_over_tls(tmp_path: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(authority.certificate())
     digester = Digester(server)
-    raw = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
-    watched = raw.get_extra_info("socket")
-    trust = ssl.create_default_context(cafile=authority.file)
-    connection = await raw.start_tls(trust, server_hostname=HERE, timeout=5)
-    await connection.write(BODY, timeout=20)
-    assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
+    connection = await Sockets().connect(HERE, digester.port, 5)
+    watched = connection.raw
+    await connection.secure(ssl.create_default_context(cafile=authority.file), HERE, 5)
+    await connection.write(BODY, 20)
+    assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
     assert watched.getpeername() == (HERE, digester.port)
-    assert connection.get_extra_info("ssl_object").version() == "TLSv1.3"
-    await connection.aclose()
+    assert connection.secured is not None
+    assert connection.secured.version() == "TLSv1.3"
+    connection.close()
     assert watched.fileno() < 0
     digester.ended.set()
     digester.listener.close()
@@ -101,27 +100,28 @@ async def test_a_second_connection_goes_on_with_the_first_one_s_session(tmp_path
         tls.load_cert_chain(authority.certificate())
     for tls in (server, server, another):
         digester = Digester(tls)
-        raw = await sockets.connect_tcp(HERE, digester.port, timeout=5)
-        connection = await raw.start_tls(trust, server_hostname=HERE, timeout=5)
-        await connection.write(BODY, timeout=20)
-        assert await connection.read(100, timeout=5) == hashlib.sha256(BODY).digest()
-        resumed.append(connection.get_extra_info("ssl_object").session_reused)
-        await connection.aclose()
+        connection = await sockets.connect(HERE, digester.port, 5)
+        await connection.secure(trust, HERE, 5)
+        await connection.write(BODY, 20)
+        assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
+        assert connection.secured is not None
+        resumed.append(connection.secured.session_reused)
+        connection.close()
         digester.ended.set()
         digester.listener.close()
     assert resumed == [False, True, False]
 
 
 async def test_an_idle_connection_that_ended_can_be_told(digester: Digester) -> None:
-    """httpcore asks before it sends on a connection that was idle."""
-    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
-    assert not connection.get_extra_info("is_readable")
-    await connection.write(BODY, timeout=20)
-    await connection.read(100, timeout=5)
+    """Who sends on a connection that was idle asks first."""
+    connection = await Sockets().connect(HERE, digester.port, 5)
+    assert not connection.has_something_to_say
+    await connection.write(BODY, 20)
+    await connection.read(100, 5)
     digester.ended.set()
-    assert await connection.read(100, timeout=5) == b""
-    assert connection.get_extra_info("is_readable")
-    await connection.aclose()
+    assert await connection.read(100, 5) == b""
+    assert connection.has_something_to_say
+    connection.close()
 
 
 async def test_the_address_that_answers_is_taken(digester: Digester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +135,9 @@ async def test_the_address_that_answers_is_taken(digester: Digester, monkeypatch
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
 
     monkeypatch.setattr(anyio, "getaddrinfo", found)
-    connection = await Sockets().connect_tcp("recordings.example", 1, timeout=5)
-    assert connection.get_extra_info("server_addr") == (HERE, digester.port)
-    await connection.aclose()
+    connection = await Sockets().connect("recordings.example", 1, 5)
+    assert connection.raw.getpeername() == (HERE, digester.port)
+    connection.close()
 
 
 async def test_a_host_that_refuses_is_an_error_with_the_systems_own_beneath() -> None:
@@ -145,16 +145,16 @@ async def test_a_host_that_refuses_is_an_error_with_the_systems_own_beneath() ->
     free = socket.create_server((HERE, 0))
     port = free.getsockname()[1]
     free.close()
-    with pytest.raises(httpcore.ConnectError) as caught:
-        await Sockets().connect_tcp(HERE, port, timeout=5)
+    with pytest.raises(Broken) as caught:
+        await Sockets().connect(HERE, port, 5)
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
 async def test_a_silent_peer_is_left_in_time(digester: Digester) -> None:
     """Reading and writing end when their time is over."""
-    connection = await Sockets().connect_tcp(HERE, digester.port, timeout=5)
-    with pytest.raises(httpcore.ReadTimeout):
-        await connection.read(100, timeout=0.01)
-    await connection.aclose()
-    with pytest.raises(httpcore.ReadError):
-        await connection.read(100, timeout=5)
+    connection = await Sockets().connect(HERE, digester.port, 5)
+    with pytest.raises(Late):
+        await connection.read(100, 0.01)
+    connection.close()
+    with pytest.raises(Broken):
+        await connection.read(100, 5)
