@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -130,6 +131,8 @@ def _user_folder(kind: str) -> Path:
     home = os.environ.get("XDG_CONFIG_HOME" if kind == "config" else "XDG_STATE_HOME")
     if home:
         return Path(home) / "speechstream"
+    if sys.platform == "linux":
+        return Path.home() / (".config" if kind == "config" else ".local/state") / "speechstream"
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("speechstream", appauthor=False)
@@ -137,11 +140,9 @@ def _user_folder(kind: str) -> Path:
 
 
 def _read(path: Path, *, named: bool) -> dict[str, object]:
-    import tomllib
-
     try:
         with path.open("rb") as file:
-            values = tomllib.load(file)
+            said = file.read()
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError:
         if named:
@@ -149,6 +150,12 @@ def _read(path: Path, *, named: bool) -> dict[str, object]:
         return {}
     except OSError as error:
         raise ConfigError(f"The config file {path} cannot be read: {error.strerror}") from error
+    if not said:
+        return {}
+    import tomllib
+
+    try:
+        values = tomllib.loads(said.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The config file {path} is not TOML: {error}") from error
     unknown = sorted(set(values) - set(SETTINGS))

@@ -58,9 +58,9 @@ RECORDINGS: Final[dict[str, str]] = {
 
 def media_type(name: str) -> str:
     """The media type of a file of that name; `application/octet-stream` where nothing says what it is."""
-    found = RECORDINGS.get(PurePath(name).suffix.lower())
-    if found is not None:
-        return found
+    suffix = PurePath(name).suffix.lower()
+    if suffix in RECORDINGS or not suffix:
+        return RECORDINGS.get(suffix, UNKNOWN)
     import mimetypes
 
     return mimetypes.MimeTypes().guess_type(name)[0] or UNKNOWN

@@ -19,10 +19,11 @@ A step that brought less than it should is undone, and for a while nothing is tr
 from __future__ import annotations
 
 from enum import Enum, auto
-from statistics import median
 from typing import Final
 
 from msgspec import Struct
+
+from .median import median
 
 FIRST_LANES: Final = 2  # while one waits for an answer, the other sends
 FILLING_LANES: Final = 8

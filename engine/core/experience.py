@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+
+from .median import median
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from statistics import median
 from typing import TYPE_CHECKING
 
 from ..core.control import LaneControl, Traffic
+from ..core.median import median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
