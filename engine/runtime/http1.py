@@ -5,12 +5,14 @@ A body goes from whoever reads it to the kernel with nothing in between: h11 lea
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+import anyio
 import h11
 
-from .sockets import Broken
+from .sockets import Broken, Late
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 MOST_HEAD_BYTES: Final = 100 << 10
 _READ_BYTES: Final = 64 << 10
+_RENEWED_EVERY_S: Final = 1.0
 
 
 class _Written:
@@ -62,22 +65,14 @@ class Http1:
 
         Raises:
             Broken: the connection broke before the reply.
-            Late: a piece could not be written, or nothing was heard, for as long as was allowed.
+            Late: nothing could be written, or nothing was heard, for as long as was allowed.
             h11.LocalProtocolError: the request is none.
             h11.RemoteProtocolError: the reply is none.
         """
         method, target, headers = request
         head = self._h11.send(h11.Request(method=method, target=target, headers=headers))
-        if await self._wrote(head, write_s):
-            sent_bytes = 0
-            async for piece in body:
-                if not await self._wrote(piece, write_s):
-                    break
-                sent_bytes += len(piece)
-            else:
-                written = cast("bytes", _Written(sent_bytes))
-                self._h11.send_with_data_passthrough(h11.Data(data=written))
-                self._h11.send(h11.EndOfMessage())
+        with contextlib.suppress(Broken):
+            await self._say(head, body, write_s)
         while not isinstance(event := await self._heard(read_s), h11.Response):
             pass
         return event
@@ -102,12 +97,22 @@ class Http1:
         else:
             self.connection.close()
 
-    async def _wrote(self, piece: bytes | memoryview, write_s: float) -> bool:
+    async def _say(self, head: bytes, body: AsyncIterable[bytes | memoryview], write_s: float) -> None:
+        """Have the kernel take it all. A time limit of its own for each piece would cost as much as the rest of it."""
+        sent_bytes = 0
         try:
-            await self.connection.write(piece, write_s)
-        except Broken:
-            return False
-        return True
+            with anyio.fail_after(write_s) as limit:
+                renewed_s = time.monotonic()
+                await self.connection.write(head)
+                async for piece in body:
+                    if (now_s := time.monotonic()) - renewed_s > _RENEWED_EVERY_S:
+                        limit.deadline, renewed_s = anyio.current_time() + write_s, now_s
+                    await self.connection.write(piece)
+                    sent_bytes += len(piece)
+        except TimeoutError as error:
+            raise Late(str(error)) from error
+        self._h11.send_with_data_passthrough(h11.Data(data=cast("bytes", _Written(sent_bytes))))
+        self._h11.send(h11.EndOfMessage())
 
     async def _heard(self, read_s: float) -> h11.Event | type[h11.PAUSED]:
         while (event := self._h11.next_event()) is h11.NEED_DATA:

@@ -7,12 +7,12 @@ hold ourselves can also have been connected before there was anything to say (`a
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 
+from . import kernel
 from .ahead import is_readable
 from .connecting import connected
 
@@ -85,6 +85,7 @@ class Connection:
         self._sessions = sessions
         self._speaker: socket.socket = raw
         self._session_kept = True
+        self._is_slow = False
 
     async def read(self, most_bytes: int, timeout_s: float) -> bytes:
         """What has come, once something has; nothing when the peer has said all.
@@ -105,20 +106,22 @@ class Connection:
                     self._keep_session()
                     return received
 
-    async def write(self, piece: bytes | memoryview, timeout_s: float) -> None:
-        """Have the kernel take all of it; afterwards the buffer is free for other bytes.
+    async def write(self, piece: bytes | memoryview) -> None:
+        """Have the kernel take all of it; afterwards the buffer is free for other bytes. Over TLS, record by record.
 
         Raises:
             Broken: the connection broke.
-            Late: it did not in time.
         """
+        send, left = self._speaker.send, memoryview(piece)
         with _TOLD:
-            left = self._beyond_what_is_taken(memoryview(piece))
-            if left:
-                with anyio.fail_after(timeout_s):
-                    while left:
-                        await anyio.wait_writable(self.raw)
-                        left = self._beyond_what_is_taken(left)
+            while left:
+                try:
+                    left = left[send(left) :]
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    if not self._is_slow:
+                        self._is_slow = True
+                        kernel.keep_little_unsent(self.raw)
+                    await anyio.wait_writable(self.raw)
 
     async def secure(self, trust: ssl.SSLContext, host: str, timeout_s: float) -> None:
         """Speak TLS from here on.
@@ -164,13 +167,6 @@ class Connection:
         session = self.secured.session
         if session is not None and session.has_ticket:
             self._sessions[self.secured.server_hostname] = session
-
-    def _beyond_what_is_taken(self, left: memoryview) -> memoryview:
-        """Give the kernel as much as it takes now; over TLS that is a record at a time. Returns the rest."""
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError):
-            while left:
-                left = left[self._speaker.send(left) :]
-        return left
 
     async def _until_done(self, attempt: Callable[[], None]) -> None:
         while True:

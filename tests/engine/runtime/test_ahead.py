@@ -42,7 +42,7 @@ async def test_the_next_connection_is_the_one_that_is_there(listener: socket.soc
     await ahead.make(HERE, port_of(listener), 1)
     first, _ = listener.accept()
     stream = await Sockets(ahead).connect(HERE, port_of(listener), 5)
-    await stream.write(b"hello", 5)
+    await stream.write(b"hello")
     assert first.recv(5) == b"hello"
     another = await Sockets(ahead).connect(HERE, port_of(listener), 5)
     second, _ = listener.accept()

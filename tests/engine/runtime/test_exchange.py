@@ -301,6 +301,24 @@ async def test_pieces_grow_while_they_go_quickly(clock: FakeClock) -> None:
     assert sum(told) == 5 << 20
 
 
+async def test_what_is_written_at_once_needs_one_buffer(clock: FakeClock) -> None:
+    """Each piece is gone before the next one takes its place; who keeps pieces gets bytes of their own."""
+
+    class Counted(Zeros):
+        async def fill(self, buffer: memoryview, offset: int) -> None:
+            await super().fill(buffer, offset)
+            buffer[0] = len(self.reads)
+
+    request = Request("PATCH", SERVICE, body=Body(b"head", Span(0, 1 << 20), b"tail"))
+    seen = [(bytes(piece), piece) async for piece in Outgoing(request, Counted(), Watch(), clock).fleeting()]
+    kept = [piece async for piece in Outgoing(request, Counted(), Watch(), clock).pieces()]
+    assert [now for now, _ in seen] == kept
+    views = [piece for _, piece in seen if isinstance(piece, memoryview)]
+    assert len(views) > 1
+    assert len({id(view.obj) for view in views}) == 1
+    assert {view[0] for view in views} == {len(views)}
+
+
 async def test_what_never_left_was_not_sent(clock: FakeClock) -> None:
     """Of what the socket had taken when it was cut, only what the kernel says has left counts; never more than told."""
     told = list[int]()

@@ -126,6 +126,19 @@ def test_how_a_connection_is_prepared(pair: tuple[socket.socket, socket.socket])
         kernel.keep_trying_often(ours, answer_s)  # a kernel that cannot is no error
 
 
+@only_linux
+def test_little_waits_unsent_for_a_slow_peer(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Unless less was asked for already, as courtesy does; a closed connection is nobody's concern."""
+    plain, polite = pair
+    kernel.smooth(polite, 1e6)
+    for each in pair:
+        kernel.keep_little_unsent(each)
+    unsent = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) for each in pair]
+    assert unsent == [128 << 10, 16 << 10]
+    plain.close()
+    kernel.keep_little_unsent(plain)
+
+
 def test_a_discarded_connection_ends_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
     """Its peer sees a reset: nothing that was still to be sent comes after."""
     ours, peer = pair

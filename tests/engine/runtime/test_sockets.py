@@ -64,7 +64,7 @@ def digester() -> Iterator[Digester]:
 async def test_a_body_arrives_whole(digester: Digester) -> None:
     """What the kernel does not take at once goes later, in order; an answer is read when it comes."""
     connection = await Sockets().connect(HERE, digester.port, 5)
-    await connection.write(BODY, 20)
+    await connection.write(BODY)
     assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
     connection.close()
 
@@ -78,7 +78,7 @@ async def test_a_body_arrives_whole_over_tls(tmp_path: Path) -> None:
     connection = await Sockets().connect(HERE, digester.port, 5)
     watched = connection.raw
     await connection.secure(ssl.create_default_context(cafile=authority.file), HERE, 5)
-    await connection.write(BODY, 20)
+    await connection.write(BODY)
     assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
     assert watched.getpeername() == (HERE, digester.port)
     assert connection.secured is not None
@@ -102,7 +102,7 @@ async def test_a_second_connection_goes_on_with_the_first_one_s_session(tmp_path
         digester = Digester(tls)
         connection = await sockets.connect(HERE, digester.port, 5)
         await connection.secure(trust, HERE, 5)
-        await connection.write(BODY, 20)
+        await connection.write(BODY)
         assert await connection.read(100, 5) == hashlib.sha256(BODY).digest()
         assert connection.secured is not None
         resumed.append(connection.secured.session_reused)
@@ -116,7 +116,7 @@ async def test_an_idle_connection_that_ended_can_be_told(digester: Digester) -> 
     """Who sends on a connection that was idle asks first."""
     connection = await Sockets().connect(HERE, digester.port, 5)
     assert not connection.has_something_to_say
-    await connection.write(BODY, 20)
+    await connection.write(BODY)
     await connection.read(100, 5)
     digester.ended.set()
     assert await connection.read(100, 5) == b""
