@@ -36,10 +36,11 @@ def outlive_signals() -> None:
 
 
 def run_until_signalled(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` in an event loop; TERM and HUP cancel it there.
+    """Run `work` in an event loop; INT, TERM and HUP cancel it there. A second Ctrl-C does not wait for that.
 
     An exception out of a signal handler hits anything, such as a thread half started, for whose end the interpreter
-    then waits for ever. asyncio spares Ctrl-C that, but not where SIGINT is ignored, as in a script's background.
+    then waits for ever. asyncio spares Ctrl-C that until the work is done; then it raises one into its own loop, which
+    trips over it ("Event loop stopped before Future completed"). So the signal is ours.
 
     Raises:
         KeyboardInterrupt: it was cancelled so.
@@ -65,21 +66,21 @@ def run_until_signalled(work: Callable[[], Awaitable[T]]) -> T:
 
 
 class _Interruption:
-    """The first of the signals that end a command; later ones change nothing."""
+    """The first of the signals that end a command; later ones change nothing, but a Ctrl-C out of impatience."""
 
     def __init__(self) -> None:
         self.came = False
-        self._cancel: Callable[[], object] | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._task: Task[object] | None = None
 
     def begins(self, loop: AbstractEventLoop, task: Task[object] | None) -> None:
         """There is a task to be cancelled now."""
-        if task is not None:
-            self._cancel = lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel)
+        self._loop, self._task = loop, task
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
         """Hear signals until the end of the block, those that were not ignored before."""
-        before = {number: signal.getsignal(number) for number in _ENDING}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
         heard = [number for number, handler in before.items() if callable(handler)]
         for number in heard:
             signal.signal(number, self._hear)
@@ -90,9 +91,14 @@ class _Interruption:
                 signal.signal(number, before[number])
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if self._cancel is None:
+        del frame
+        loop, task = self._loop, self._task
+        if loop is None or task is None:
             raise KeyboardInterrupt
+        if loop.is_closed() or task.done():
+            return
         if not self.came:
             self.came = True
-            self._cancel()
+            loop.call_soon_threadsafe(task.cancel)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
