@@ -132,7 +132,8 @@ def _user_folder(kind: str) -> Path:
     if home:
         return Path(home) / "speechstream"
     if sys.platform == "linux":
-        return Path.home() / (".config" if kind == "config" else ".local/state") / "speechstream"
+        user = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where nobody has a home, as in containers
+        return Path(user, ".config" if kind == "config" else ".local/state", "speechstream")
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("speechstream", appauthor=False)

@@ -17,17 +17,13 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Option: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 Address: TypeAlias = tuple[
     socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]
 ]  # as getaddrinfo tells them
 _NEXT_ADDRESS_AFTER_S: Final = 0.25  # RFC 8305 section 5: Connection Attempt Delay
-_ALWAYS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
 
-async def connected(
-    host: str, port: int, local_address: str | None = None, options: tuple[Option, ...] = ()
-) -> socket.socket:
+async def connected(host: str, port: int) -> socket.socket:
     """A socket connected to the first address of a host that answers; each is tried a moment after the one before.
 
     Raises:
@@ -40,7 +36,7 @@ async def connected(
 
         async def attempt(family: socket.AddressFamily, address: tuple[object, ...], failed: anyio.Event) -> None:
             try:
-                fresh = await _connected(family, address, local_address, options)
+                fresh = await _connected(family, address)
             except OSError as error:
                 failures.append(error)
                 failed.set()
@@ -76,19 +72,11 @@ def _in_turn(found: Iterable[Address]) -> list[tuple[socket.AddressFamily, tuple
     return [pair for pairs in rounds for pair in pairs if pair is not None]
 
 
-async def _connected(
-    family: socket.AddressFamily,
-    address: tuple[object, ...],
-    local_address: str | None,
-    options: tuple[Option, ...],
-) -> socket.socket:
+async def _connected(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
     with contextlib.ExitStack() as unless_connected:
         fresh = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
         fresh.setblocking(False)  # noqa: FBT003 - the call's own form
-        for option in (*_ALWAYS, *options):
-            fresh.setsockopt(*option)
-        if local_address is not None:
-            fresh.bind((local_address, 0))
+        fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = fresh.connect_ex(address)
         if error == errno.EINPROGRESS:
             await anyio.wait_writable(fresh)

@@ -183,8 +183,8 @@ def smooth(connection: socket.socket, rate_bytes_s: float) -> None:
 def keep_little_unsent(connection: socket.socket) -> None:
     """Let no more wait in a socket than is soon sent: its peer turned out to be slower than we are.
 
-    Else megabytes stand there, which are sent no sooner for it, and late enough to have left the processor's cache:
-    to a server on the same machine this makes a tenth to a sixth (bench/loopback.py).
+    Else megabytes stand there, which are sent no sooner for it, and late enough to have left the processor's cache
+    (docs/design.md says what that costs).
     """
     with contextlib.suppress(OSError, AttributeError):  # closed, or a system without the option
         if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) in _NO_BOUND:

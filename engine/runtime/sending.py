@@ -67,9 +67,8 @@ class Outgoing:
 
     async def fleeting(self) -> AsyncIterator[bytes | memoryview]:
         """The same pieces, each of which holds only until the next one is asked for: their buffer is the same."""
-        body = self._body
-        left = body.size_bytes
-        async for piece in self._all() if body.before or body.after or body.span is None else self._span(body.span):
+        left = self._body.size_bytes
+        async for piece in self._all():
             left -= len(piece)
             if left == 0:
                 if self._commits and self._watch.before_final_byte is not None:

@@ -100,7 +100,15 @@ async def test_who_is_interrupted_waits_for_what_is_being_written(file: int, mon
     assert behind.end == START + len(b"late")
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What glibc is asked is a wish, not a need."""
-    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-    memory.keep_what_was_freed()
+def test_freed_memory_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As glibc is asked for it; another C library, which cannot be asked, is left alone."""
+    asked: list[tuple[int, int]] = []
+
+    class Glibc:
+        def mallopt(self, what: int, value: int) -> None:
+            asked.append((what, value))
+
+    for library in (Glibc(), object()):
+        monkeypatch.setattr("ctypes.CDLL", lambda _, library=library: library)
+        memory.keep_what_was_freed()
+    assert asked == [(-3, 4 << 20), (-1, memory.KEPT_BYTES)]

@@ -23,10 +23,11 @@ HEADERS = [(b"Host", b"speech.example")]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 BODY_BYTES = 64 << 20  # more than any socket's buffers take
 PATIENCE_S = 20.0
+KEEPALIVE_S = 3.0
 
 
 @asynccontextmanager
-async def talking(serve: Callable[[socket.socket], None], keepalive_s: float = 3.0) -> AsyncIterator[Http1]:
+async def talking(serve: Callable[[socket.socket], None]) -> AsyncIterator[Http1]:
     """A connection to a server that does `serve` to it in a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
@@ -35,7 +36,7 @@ async def talking(serve: Callable[[socket.socket], None], keepalive_s: float = 3
     ours.setblocking(False)  # noqa: FBT003 - the call's own form
     thread = threading.Thread(target=serve, args=(theirs,))
     thread.start()
-    http = Http1(Connection(ours, {}), keepalive_s)
+    http = Http1(Connection(ours, {}), KEEPALIVE_S)
     try:
         yield http
     finally:
@@ -123,7 +124,7 @@ async def test_an_idle_connection_is_not_trusted_for_long(monkeypatch: pytest.Mo
     async with talking(serve) as http:
         await get(http)
         assert http.usable
-        later_s = time.monotonic() + 3.1
+        later_s = time.monotonic() + KEEPALIVE_S + 0.1
         monkeypatch.setattr(time, "monotonic", lambda: later_s)
         assert not http.usable
 
