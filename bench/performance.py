@@ -276,8 +276,8 @@ CHAPTERS: Final = (
         "less to carry where it would take hours. In a schedule (`at=`) a link is down for 6 s at 9, say, and\n"
         "a NAT forgets every connection at 22; the train's own outages come as well, unless put off by 900 s. What\n"
         "ours sent again is by its own count. `ours / its` compares our first row of a link, which goes over the same\n"
-        "congestion control as the others. The day below is that of our rows without BBR and of curl's;\n"
-        "tus-js-client's, those with BBR and those of 400 MB were measured on 2026-11-24.",
+        "congestion control as the others. The rows of tus-js-client and those of 400 MB were\n"
+        "measured on 2026-11-24.",
         _links,
         _links_plot,
     ),
